@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# make, make demo, make check, make stress, make bench, make install: see README.md.
+
+VERSION		:= 0.1.0
+PREFIX		?= /usr/local
+# Where everything built goes; give another one for a second variant beside it.
+BUILD		?= build
+# SANITIZE=address,undefined or SANITIZE=thread; WERROR=1 makes warnings errors.
+SANITIZE	?=
+WERROR		?=
+
+PKGS_LIB	:= zlib uuid mount
+PKGS_FUSE	:= fuse3 libcap-ng
+PKGS_CLI	:= jansson blkid
+
+CFLAGS		?= -O2 -g
+WARNFLAGS	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+		   -Wpointer-arith -Wvla -Wformat=2 -Wno-unused-parameter
+ALL_CFLAGS	= -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread -fPIE \
+		  -DZONEFSD_VERSION='"$(VERSION)"' -DFUSE_USE_VERSION=314 -Iinclude \
+		  $(WARNFLAGS) $(if $(WERROR),-Werror) \
+		  $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
+		  $(CFLAGS)
+ALL_LDFLAGS	= -pthread -pie $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+
+# One archive a layer, in link order: a layer knows only those behind it.
+LAYERS		:= zonefs zdev util
+ARCHIVES	:= $(LAYERS:%=$(BUILD)/lib%.a)
+SBIN		:= zonefsd zonefsctl zonefs-losetup
+HELPERS		:= mount.fuse.zonefsd umount.fuse.zonefsd
+
+srcs		= $(sort $(wildcard src/$(1)/*.c))
+objs		= $(patsubst %.c,$(BUILD)/%.o,$(1))
+pkgcflags	= $(shell pkg-config --cflags $(1))
+pkglibs		= $(shell pkg-config --libs $(1))
+
+all: $(SBIN:%=$(BUILD)/%) $(HELPERS:%=$(BUILD)/%)
+
+$(BUILD)/zonefsd: $(call objs,$(call srcs,fuse)) $(ARCHIVES)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_FUSE) $(PKGS_LIB)) $(LDLIBS)
+
+$(BUILD)/zonefsctl: $(call objs,$(call srcs,cli)) $(ARCHIVES)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_CLI) $(PKGS_LIB)) $(LDLIBS)
+
+$(BUILD)/zonefs-losetup: $(call objs,mount/losetup.c) $(BUILD)/libutil.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,jansson $(PKGS_LIB)) $(LDLIBS)
+
+$(HELPERS:%=$(BUILD)/%): $(BUILD)/%: $(BUILD)/mount/%.o $(BUILD)/libutil.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+
+$(ARCHIVES): $(BUILD)/lib%.a:
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(foreach l,$(LAYERS),$(eval $(BUILD)/lib$(l).a: $(call objs,$(call srcs,$(l)))))
+
+$(BUILD)/src/fuse/%.o: EXTRA = $(call pkgcflags,$(PKGS_FUSE))
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+# Unit tests: plain programs, one a file, that exit 0 when all asserts hold.
+UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
+unit-tests: $(UNIT:%=$(BUILD)/tests/%)
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVES)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+.PHONY: all clean unit-tests
+.SECONDARY:

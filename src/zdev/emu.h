@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What all emulated devices share: the zone condition machine, the order of
+ * operations within a zone, the open and active limits, and the worker threads
+ * that call the medium. A medium (dir, image, mem) only stores bytes and write
+ * pointers; it knows no conditions but those it must remember.
+ */
+#ifndef ZDEV_EMU_H
+#define ZDEV_EMU_H
+
+#include "zdev_i.h"
+
+/* What the medium remembers of a sequential zone. */
+struct emu_zone_state {
+	uint64_t	wp;	/* bytes from the zone start, <= capacity; == capacity: full */
+	uint64_t	resets;
+	uint8_t		cond;	/* BLK_ZONE_COND_READONLY, _OFFLINE, or 0: follows from wp */
+};
+
+/*
+ * Called from worker threads with no lock held; may block. For one sequential
+ * zone at most one of the changing calls (write, reset, finish, put_tail,
+ * set_cond) runs at a time, and flush of that zone not beside them; reads, and
+ * writes to conventional zones, run beside anything. All return 0 (or bytes)
+ * or a negative errno.
+ */
+struct emu_medium_ops {
+	/* The stored state. At open for all zones, later after a failed write. */
+	int	(*load)(void *m, uint32_t zno, struct emu_zone_state *st);
+	/* Up to the iov's length; short only where the medium ends (emu adds zeros). */
+	ssize_t	(*read)(void *m, uint32_t zno, uint64_t pos,
+			const struct iovec *iov, int nr_iov);
+	/*
+	 * All of the iov or an error; a sequential zone's stored wp becomes
+	 * pos + length, only after the data is in the medium's hands.
+	 */
+	ssize_t	(*write)(void *m, uint32_t zno, uint64_t pos,
+			 const struct iovec *iov, int nr_iov);
+	int	(*reset)(void *m, uint32_t zno);	/* wp 0, data and tail gone */
+	int	(*finish)(void *m, uint32_t zno);	/* wp := capacity, the rest reads zero */
+	/* zno or ZDEV_ALL_ZONES: what the calls above did is durable after. */
+	int	(*flush)(void *m, uint32_t zno);
+	int	(*set_cond)(void *m, uint32_t zno, uint8_t cond);
+	/* len 0 drops the tail. wp is the zone's write pointer. */
+	int	(*put_tail)(void *m, uint32_t zno, uint64_t wp, const void *data, size_t len);
+	/* The length of the tail stored for wp, or 0. */
+	ssize_t	(*get_tail)(void *m, uint32_t zno, uint64_t wp, void *buf);
+	/* Flush, mark clean, free m. Called last, by zdev_close. */
+	int	(*close)(void *m);
+};
+
+struct emu_params {
+	const struct emu_medium_ops *ops;
+	void		*medium;	/* owned by emu once emu_create succeeds */
+	struct zdev_geometry geometry;	/* already checked; last_zone_size below */
+	const char	*backend;
+	const char	*path;		/* copied */
+	bool		read_only;
+	bool		powercut;
+	unsigned	nr_workers;	/* 0: a default */
+	const struct zlog *log;
+};
+
+/*
+ * Load every zone's state through the medium and start the workers. A zone with
+ * 0 < wp < capacity starts closed, as after any power cycle. Memory: at most 32
+ * bytes a zone; what an active zone needs beyond is allocated when it is first
+ * used. 0 or -errno with *e.
+ */
+int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e);
+
+#endif
