@@ -26,7 +26,7 @@ struct mounted {
 
 /*
  * path is a mount point of ours (exactly), or a device of which we have a
- * mount. 1 and *m filled in (free with mounted_free), 0 when it is neither,
+ * mount (made by root, by the device's owner or by the caller's own user). 1 and *m filled in (free with mounted_free), 0 when it is neither,
  * -errno. Reads /proc/self/mountinfo only; never blocks on a daemon except for
  * the dead check, which is one statfs.
  */
@@ -42,7 +42,7 @@ int mounted_command(const char *mountpoint, const char *line);
 /* Read a whole control file to a new string (*text, free it). 0 or -errno. */
 int mounted_read(const char *mountpoint, const char *file, char **text);
 
-/* Value of "name value" in a control file's text, copied to buf. 0 or -ENOENT. */
+/* Value of "name value" in a control file's text, copied to buf. 0, -ENOENT, -ERANGE (buf too short). */
 int mounted_value(const char *text, const char *name, char *buf, size_t len);
 
 /*
