@@ -52,7 +52,7 @@ struct emu_medium_ops {
 struct emu_params {
 	const struct emu_medium_ops *ops;
 	void		*medium;	/* owned by emu once emu_create succeeds */
-	struct zdev_geometry geometry;	/* already checked; last_zone_size below */
+	struct zdev_geometry geometry;	/* already checked */
 	const char	*backend;
 	const char	*path;		/* copied */
 	bool		read_only;
