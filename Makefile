@@ -64,9 +64,30 @@ unit-tests: $(UNIT:%=$(BUILD)/tests/%)
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVES)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
 
+# What the bats suites call: system calls and crashes from the shell.
+SUPPORT		:= zio zcrash
+support: $(SUPPORT:%=$(BUILD)/support/%)
+$(BUILD)/support/%: $(BUILD)/tests/support/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Every test that this machine can run; the last line sums up. See tests/run.
+check: deps
+	@BUILD=$(BUILD)/check tests/run
+# Parts of it, for a build that stands already; one suite: tests/run FILE.bats.
+check-unit check-bats check-valgrind check-tsan check-asan: check-%:
+	@BUILD=$(BUILD)/check tests/run build $*
+# Hours of crashes, big trees and parallel load.
+stress:
+	@BUILD=$(BUILD)/check tests/run build stress
+# Figures against the raw backing file; BENCH_SAVE=1 puts them in BENCHMARKS.md.
+bench: all support
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
+
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all clean unit-tests
+.PHONY: all clean unit-tests support check check-unit check-bats check-valgrind \
+	check-tsan check-asan stress bench
 .SECONDARY:

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * zcrash: write to zone files until the daemon dies under us, then prove what
+ * must be there is there.
+ *
+ *	zcrash write STATE SEED SECONDS [direct] FILE...
+ *	zcrash verify STATE kill|power FILE...
+ *
+ * The writer appends, resets, finishes and fsyncs at random and keeps in STATE, a
+ * mapped file outside the file system under test, what was acknowledged and
+ * what a successful fsync covered. It ends with 0 at the first error that a
+ * dead daemon gives, and with 1 at any other error.
+ *
+ * The verifier reads everything back. After a kill: every acknowledged byte is
+ * there, and nothing that was never written. After a power cut: what an fsync
+ * covered is there; of the rest a prefix. It then makes the present contents the
+ * new start, so that write and verify can follow each other for many rounds.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pattern.h"
+
+#define MAX_FILES	64
+#define MAX_WRITE	(192 << 10)
+
+enum pending { NOTHING, APPEND, RESET, FINISH };
+
+/* One file. gen counts the resets and seeds the pattern. Lengths in bytes. */
+struct entry {
+	uint64_t	gen;
+	uint64_t	acked;		/* data written in this generation */
+	bool		full;		/* finished: zeros follow up to the capacity */
+	uint64_t	synced_gen;
+	uint64_t	synced;
+	bool		synced_full;
+	enum pending	pending;	/* asked for, not answered */
+	uint64_t	pending_len;	/* APPEND: bytes; RESET: the new generation */
+};
+
+struct state {
+	uint64_t	seed;
+	uint64_t	last_gen;	/* never reused, also when a power cut undoes a reset */
+	struct entry	file[MAX_FILES];
+};
+
+struct run {
+	struct state	*st;
+	int		nr;
+	char		**path;
+	int		fd[MAX_FILES];
+	uint64_t	rng;
+	bool		direct;
+	char		*buf;
+};
+
+static uint64_t seed_of(const struct run *r, int i, uint64_t gen)
+{
+	return r->st->seed * 1000003 + (uint64_t)i * 100000 + gen;
+}
+
+static uint64_t rnd(struct run *r, uint64_t n)
+{
+	r->rng ^= r->rng << 13;
+	r->rng ^= r->rng >> 7;
+	r->rng ^= r->rng << 17;
+	return r->rng % n;
+}
+
+static void die(const char *what)
+{
+	fprintf(stderr, "zcrash: %s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+static struct state *map_state(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct state *st;
+
+	if (fd < 0 || ftruncate(fd, sizeof(*st)))
+		die(path);
+	st = mmap(NULL, sizeof(*st), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (st == MAP_FAILED)
+		die(path);
+	close(fd);
+	return st;
+}
+
+/* ---- the writer ---- */
+
+/* What a killed daemon, or a device whose power was cut, answers. */
+static bool is_the_crash(int err)
+{
+	return err == ENOTCONN || err == ECONNABORTED || err == EIO || err == ENODEV ||
+	       err == EROFS;
+}
+
+static int failed(struct run *r, int i, const char *op)
+{
+	if (is_the_crash(errno))
+		return 1;
+	fprintf(stderr, "zcrash: %s %s: %s\n", op, r->path[i], strerror(errno));
+	return -1;
+}
+
+static int do_append(struct run *r, int i)
+{
+	struct entry *e = &r->st->file[i];
+	size_t len = r->direct ? (1 + rnd(r, MAX_WRITE / 4096)) * 4096 :
+		     rnd(r, 2) ? 1 + rnd(r, 9000) : 1 + rnd(r, MAX_WRITE);
+	ssize_t ret;
+
+	pattern_fill(r->buf, len, e->acked, seed_of(r, i, e->gen));
+	e->pending_len = len;
+	e->pending = APPEND;
+	ret = r->direct ? pwrite(r->fd[i], r->buf, len, e->acked) :
+			  write(r->fd[i], r->buf, len);
+	if (ret < 0 && errno == EFBIG)
+		e->full = true;		/* the whole capacity is data */
+	else if (ret < 0)
+		return failed(r, i, "write");
+	else
+		e->acked += ret;
+	e->pending = NOTHING;
+	return 0;
+}
+
+static int do_reset(struct run *r, int i)
+{
+	struct entry *e = &r->st->file[i];
+
+	e->pending_len = ++r->st->last_gen;
+	e->pending = RESET;
+	if (ftruncate(r->fd[i], 0))
+		return failed(r, i, "reset");
+	if (lseek(r->fd[i], 0, SEEK_SET) < 0)
+		return failed(r, i, "seek");
+	e->acked = 0;
+	e->full = false;
+	e->gen = e->pending_len;
+	e->pending = NOTHING;
+	return 0;
+}
+
+static int do_finish(struct run *r, int i)
+{
+	struct entry *e = &r->st->file[i];
+	struct stat st;
+
+	if (fstat(r->fd[i], &st))
+		return failed(r, i, "stat");
+	e->pending = FINISH;
+	if (ftruncate(r->fd[i], st.st_blocks * 512))
+		return failed(r, i, "finish");
+	e->full = true;
+	e->pending = NOTHING;
+	return 0;
+}
+
+static int do_fsync(struct run *r, int i)
+{
+	struct entry *e = &r->st->file[i];
+
+	if (rnd(r, 2) ? fsync(r->fd[i]) : fdatasync(r->fd[i]))
+		return failed(r, i, "fsync");
+	e->synced_gen = e->gen;
+	e->synced = e->acked;
+	e->synced_full = e->full;
+	return 0;
+}
+
+static int do_open(struct run *r, int i)
+{
+	r->fd[i] = open(r->path[i], O_WRONLY | O_CLOEXEC |
+			(r->direct ? O_DIRECT : O_APPEND));
+	return r->fd[i] < 0 ? failed(r, i, "open") : 0;
+}
+
+static int do_reopen(struct run *r, int i)
+{
+	if (close(r->fd[i])) {
+		r->fd[i] = -1;
+		return failed(r, i, "close");
+	}
+	return do_open(r, i);
+}
+
+static int one_step(struct run *r)
+{
+	int i = rnd(r, r->nr);
+	uint64_t dice = rnd(r, 1000);
+
+	if (dice < 120)
+		return do_fsync(r, i);
+	if (dice < 140)
+		return do_reopen(r, i);
+	if (dice < 150 || (r->st->file[i].full && dice < 500))
+		return do_reset(r, i);
+	if (dice < 155)
+		return do_finish(r, i);
+	if (r->st->file[i].full)
+		return 0;
+	return do_append(r, i);
+}
+
+static int write_files(struct run *r, double seconds)
+{
+	struct timespec now, end;
+	uint64_t steps = 0;
+	int ret = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += (time_t)seconds;
+	for (int i = 0; i < r->nr && !ret; i++)
+		ret = do_open(r, i);
+	while (!ret) {
+		ret = one_step(r);
+		steps++;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec >= end.tv_sec)
+			break;
+	}
+	printf("%" PRIu64 " steps, %s\n", steps, ret > 0 ? strerror(errno) : "no crash");
+	return ret < 0;
+}
+
+/* ---- the verifier ---- */
+
+struct seen {
+	uint64_t	len;		/* what stat says */
+	uint64_t	capacity;
+};
+
+/* The first place at or after off that is not zero, or len. */
+static uint64_t zeros_until(const char *data, uint64_t off, uint64_t len)
+{
+	while (off < len && !data[off])
+		off++;
+	return off;
+}
+
+static char *read_file(const char *path, struct seen *s)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *data;
+	uint64_t done = 0;
+
+	if (fd < 0 || fstat(fd, &st))
+		die(path);
+	s->len = st.st_size;
+	s->capacity = st.st_blocks * 512;
+	data = malloc(s->len + 1);
+	if (!data)
+		die(path);
+	while (done < s->len) {
+		ssize_t n = pread(fd, data + done, s->len - done, done);
+
+		if (n <= 0)
+			die(path);
+		done += n;
+	}
+	close(fd);
+	return data;
+}
+
+/* Are the first n bytes of generation gen, and all behind them zero? */
+static bool holds(const struct run *r, int i, const char *data, uint64_t len,
+		  uint64_t gen, uint64_t n)
+{
+	return n <= len && pattern_check(data, n, 0, seed_of(r, i, gen)) == n &&
+	       zeros_until(data, n, len) == len;
+}
+
+/*
+ * Does the file hold generation gen with at least min and at most max bytes of
+ * it, finished or not? On success the entry describes what was found.
+ */
+static bool matches(const struct run *r, int i, const char *data, const struct seen *s,
+		    uint64_t gen, uint64_t min, uint64_t max, bool may_be_full)
+{
+	struct entry *e = &r->st->file[i];
+
+	if (s->len >= min && s->len <= max && holds(r, i, data, s->len, gen, s->len)) {
+		e->gen = gen;
+		e->acked = s->len;
+		e->full = s->len == s->capacity;
+		return true;
+	}
+	if (may_be_full && s->len == s->capacity) {
+		uint64_t n = pattern_check(data, s->len, 0, seed_of(r, i, gen));
+
+		/* A finish comes after all acknowledged data; zero bytes may match. */
+		if (n < min || !holds(r, i, data, s->len, gen, n))
+			return false;
+		e->gen = gen;
+		e->acked = n;
+		e->full = true;
+		return true;
+	}
+	return false;
+}
+
+static bool verify_kill(const struct run *r, int i, const char *data,
+			const struct seen *s)
+{
+	const struct entry e = r->st->file[i];
+	uint64_t max = e.acked + (e.pending == APPEND ? e.pending_len : 0);
+
+	if (e.pending == RESET && !s->len) {
+		r->st->file[i].gen = e.pending_len;
+		r->st->file[i].acked = 0;
+		r->st->file[i].full = false;
+		return true;
+	}
+	if (e.full)
+		return s->len == s->capacity &&
+		       holds(r, i, data, s->len, e.gen, e.acked);
+	return matches(r, i, data, s, e.gen, e.acked, max, e.pending == FINISH);
+}
+
+static bool verify_power(const struct run *r, int i, const char *data,
+			 const struct seen *s)
+{
+	const struct entry e = r->st->file[i];
+	uint64_t max = e.acked + (e.pending == APPEND ? e.pending_len : 0);
+	bool synced = e.synced_gen == e.gen;
+
+	if (e.pending == RESET && !s->len) {
+		r->st->file[i].gen = e.pending_len;
+		r->st->file[i].acked = 0;
+		r->st->file[i].full = false;
+		return true;
+	}
+	if (synced && e.synced_full)
+		return s->len == s->capacity && holds(r, i, data, s->len, e.gen, e.acked);
+	if (matches(r, i, data, s, e.gen, synced ? e.synced : 0, max,
+		    e.full || e.pending == FINISH))
+		return true;
+	/* Resets that no flush has covered may be undone. */
+	for (uint64_t g = e.synced_gen; g < e.gen; g++)
+		if (matches(r, i, data, s, g, g == e.synced_gen ? e.synced : 0,
+			    s->capacity, true))
+			return true;
+	return false;
+}
+
+static bool verify_file(struct run *r, int i, bool power)
+{
+	struct entry before = r->st->file[i], *e = &r->st->file[i];
+	struct seen s;
+	char *data = read_file(r->path[i], &s);
+	bool ok = power ? verify_power(r, i, data, &s) : verify_kill(r, i, data, &s);
+
+	if (!ok)
+		printf("%s: %" PRIu64 " bytes, right up to %zu; generation %" PRIu64
+		       " acknowledged %" PRIu64 "%s, synced %" PRIu64 " of generation %"
+		       PRIu64 "%s, pending %d of %" PRIu64 "\n", r->path[i], s.len,
+		       pattern_check(data, s.len, 0, seed_of(r, i, before.gen)),
+		       before.gen, before.acked, before.full ? " (full)" : "",
+		       before.synced, before.synced_gen,
+		       before.synced_full ? " (full)" : "", before.pending,
+		       before.pending_len);
+	e->pending = NOTHING;
+	if (power) {	/* what survived is on the medium */
+		e->synced = e->acked;
+		e->synced_full = e->full;
+		e->synced_gen = e->gen;
+	}
+	free(data);
+	return ok;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: zcrash write STATE SEED SECONDS [direct] FILE...\n"
+		"       zcrash verify STATE kill|power FILE...\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run r;
+	int ret = 0;
+
+	if (argc < 5)
+		return usage();
+	r.st = map_state(argv[2]);
+	if (!strcmp(argv[1], "verify")) {
+		r.path = argv + 4;
+		r.nr = argc - 4;
+		for (int i = 0; i < r.nr; i++)
+			ret |= !verify_file(&r, i, !strcmp(argv[3], "power"));
+		return ret;
+	}
+	if (strcmp(argv[1], "write"))
+		return usage();
+	if (!r.st->seed)
+		r.st->seed = strtoull(argv[3], NULL, 0);
+	r.rng = strtoull(argv[3], NULL, 0) * UINT64_C(0x9E3779B97F4A7C15) + 1;
+	r.direct = !strcmp(argv[5], "direct");
+	r.path = argv + 5 + r.direct;
+	r.nr = argc - 5 - r.direct;
+	if (r.nr < 1 || r.nr > MAX_FILES || posix_memalign((void **)&r.buf, 4096, MAX_WRITE))
+		return usage();
+	return write_files(&r, atof(argv[4]));
+}
