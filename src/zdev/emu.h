@@ -45,8 +45,16 @@ struct emu_medium_ops {
 	int	(*put_tail)(void *m, uint32_t zno, uint64_t wp, const void *data, size_t len);
 	/* The length of the tail stored for wp, or 0. */
 	ssize_t	(*get_tail)(void *m, uint32_t zno, uint64_t wp, void *buf);
+	/*
+	 * For the power-cut cache (powercut.c), with no other call on the zone
+	 * in flight: a sequential zone goes back to wp, which is not above the
+	 * present one, and has no tail. May leave the data beyond wp in place.
+	 */
+	int	(*set_wp)(void *m, uint32_t zno, uint64_t wp);
 	/* Flush, mark clean, free m. Called last, by zdev_close. */
 	int	(*close)(void *m);
+	/* Free m and write nothing. Called last, after a power cut. */
+	void	(*abandon)(void *m);
 };
 
 struct emu_params {
@@ -56,7 +64,7 @@ struct emu_params {
 	const char	*backend;
 	const char	*path;		/* copied */
 	bool		read_only;
-	bool		powercut;
+	bool		powercut;	/* put powercut.c in front of the medium */
 	unsigned	nr_workers;	/* 0: a default */
 	const struct zlog *log;
 };
