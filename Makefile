@@ -45,13 +45,22 @@ $(BUILD)/zonefsctl: $(call objs,$(call srcs,cli)) $(ARCHIVES)
 $(BUILD)/zonefs-losetup: $(call objs,mount/losetup.c) $(BUILD)/libutil.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,jansson $(PKGS_LIB)) $(LDLIBS)
 
-$(HELPERS:%=$(BUILD)/%): $(BUILD)/%: $(BUILD)/mount/%.o $(BUILD)/libutil.a
+$(HELPERS:%=$(BUILD)/%): $(BUILD)/%: $(BUILD)/mount/%.o $(BUILD)/mount/helper.o \
+		$(BUILD)/libutil.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
 
 $(ARCHIVES): $(BUILD)/lib%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 $(foreach l,$(LAYERS),$(eval $(BUILD)/lib$(l).a: $(call objs,$(call srcs,$(l)))))
+
+# Where the mount helper looks for zonefsd. The stamp rebuilds it when that moves.
+$(BUILD)/mount/mount.fuse.zonefsd.o: EXTRA = -DZONEFSD_SBINDIR='"$(PREFIX)/sbin"'
+$(BUILD)/mount/mount.fuse.zonefsd.o: $(BUILD)/prefix
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
+FORCE:
 
 $(BUILD)/src/fuse/%.o: EXTRA = $(call pkgcflags,$(PKGS_FUSE))
 $(BUILD)/%.o: %.c
@@ -88,6 +97,6 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all clean unit-tests support check check-unit check-bats check-valgrind \
+.PHONY: all clean unit-tests FORCE support check check-unit check-bats check-valgrind \
 	check-tsan check-asan stress bench
 .SECONDARY:
