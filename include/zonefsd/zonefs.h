@@ -8,6 +8,7 @@
 #ifndef ZONEFSD_ZONEFS_H
 #define ZONEFSD_ZONEFS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,7 +37,7 @@ struct zonefs_opts {
 	bool		has_uid, has_gid, has_perm;	/* override the super block */
 	uid_t		uid;
 	gid_t		gid;
-	uint32_t	perm;		/* 0 .. 07777 */
+	uint32_t	perm;		/* 0 .. 0777 */
 	uid_t		mounter_uid;	/* owner of cnv/, seq/; of files too when not root */
 	gid_t		mounter_gid;
 	uint64_t	append_buffer;	/* bytes a zone, 0: none */
@@ -141,26 +142,41 @@ int zonefs_rename(struct zonefs *fs, uint64_t dir_ino, const char *name,
 /*
  * Embedded in the caller's request. done() is called once, on any thread,
  * possibly before the call that took the request returns, with no lock held;
- * it must not block. result: bytes, 0, or -errno.
+ * it must not block. result: bytes, 0, or -errno. All zero before its use, but
+ * for done: zonefs_cancel may look at it before the call that takes it has.
  */
 struct zonefs_req {
 	void	(*done)(struct zonefs_req *r, ssize_t result);
 
-	/* Private to zonefs until done. */
-	struct zonefs_req *next;
+	/* Private to zonefs until done; src/zonefs/zonefs_i.h says more. */
+	struct zonefs	*fs;
+	struct zonefs_zone *zone;
 	struct zonefs_file *file;
-	uint64_t	ino;
+	struct zonefs_req *next;	/* the queue of the file */
+	struct zonefs_req *next_work;	/* the list of the helper thread */
+	_Atomic(struct zonefs_zone *) waits_on;	/* set while it may be cancelled */
+
+	/* Runs next, and what follows when the present part is through. */
+	struct zonefs_req *(*step)(struct zonefs_req *r);
+	struct zonefs_req *(*then)(struct zonefs_req *r);
 	struct zdev_io	io;
-	struct iovec	iov[4];
-	uint64_t	pos;
+	struct iovec	iov[3];
+	_Atomic int	handoff;
+
+	void		*buf;		/* the caller's data */
+	uint64_t	pos;		/* what is asked, cut to what is possible */
 	size_t		len;
-	size_t		at;
+	uint64_t	at;		/* how far it is */
+	size_t		part;		/* bytes of the I/O in flight */
+	size_t		from_tail;	/* read: bytes that came from the tail */
+	void		*scratch;	/* edge blocks; freed with the request */
+	const void	*args;
 	ssize_t		result;
-	void		(*step)(struct zonefs_req *r);
-	void		*priv[2];
-	uint32_t	flags;
-	uint8_t		kind;
-	uint8_t		state;
+	int		flags;		/* of the descriptor */
+	uint32_t	gen;
+	uint8_t		op;
+	uint8_t		cause;
+	bool		queued, pinned, started, rmw;
 };
 
 /*
