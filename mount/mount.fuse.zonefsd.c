@@ -385,7 +385,7 @@ static int parse_args(struct args *a, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct args a = { NULL };
+	struct args a = { .device = NULL };
 	int ret;
 
 	ret = parse_args(&a, argc, argv);

@@ -310,7 +310,7 @@ static int parse_args(struct args *a, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct args a = { NULL };
+	struct args a = { .target = NULL };
 	struct mounted m;
 	int ret;
 
