@@ -70,8 +70,46 @@ $(BUILD)/%.o: %.c
 # Unit tests: plain programs, one a file, that exit 0 when all asserts hold.
 UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
 unit-tests: $(UNIT:%=$(BUILD)/tests/%)
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(ARCHIVES)
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(ARCHIVES)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+
+# Debian packages; nothing else is fetched. First those for make and make demo.
+DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 libaio-dev libzbd-dev \
+		   uuid-dev libblkid-dev libmount-dev libcap-ng-dev zlib1g-dev \
+		   libjansson-dev mount util-linux
+# Those that make check and make bench need besides.
+DEPS_TEST	:= acl attr bats bc clang clang-format clang-tidy cppcheck e2fsprogs fio git \
+		   jq libc6-dbg mandoc procps python3 rsync shellcheck squashfs-tools \
+		   valgrind xfsprogs
+# The sanitizers' run-time library is not part of clang, and named by its version.
+DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
+			debian12) echo libclang-rt-14-dev;; debian13) echo libclang-rt-19-dev;; \
+		   esac)
+# Installs what is missing; without root, or without apt, says what that is.
+deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST)
+deps-build: DEPS = $(DEPS_BUILD)
+deps deps-build:
+	@if ! command -v dpkg-query >/dev/null; then \
+		echo "Not a Debian system. Needed are, by their Debian names: $(DEPS)"; exit 0; \
+	fi; \
+	missing=; \
+	for p in $(DEPS); do \
+		dpkg-query -W -f '$${db:Status-Status}\n' "$$p" 2>/dev/null | \
+			grep -qx installed || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo "Missing, install as root: apt-get install --no-install-recommends$$missing"; \
+		exit 1; \
+	fi; \
+	echo "Installing:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -q update && apt-get -qy install --no-install-recommends $$missing
+
+# From nothing to a mounted device with files in its zones, explained.
+demo: deps-build
+	@$(MAKE) --no-print-directory BUILD=$(BUILD) all
+	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
 SUPPORT		:= zio zcrash
@@ -93,10 +131,57 @@ stress:
 bench: all support
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
 
+# Static checks of everything; quiet when there is nothing to say.
+C_FILES		= $(wildcard src/*/*.c mount/*.c tests/unit/*.c tests/support/*.c)
+H_FILES		= $(wildcard include/zonefsd/*.h src/*/*.h mount/*.h)
+SH_FILES	= $(shell grep -lrE '^\#!.*[/ ](sh|bash|bats)' tests .ci contrib) \
+		  $(wildcard tests/*.bash)
+TIDY_FLAGS	= -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DZONEFSD_VERSION='""' \
+		  -DZONEFSD_SBINDIR='""' -DFUSE_USE_VERSION=314 -Iinclude \
+		  $(call pkgcflags,$(PKGS_FUSE) $(PKGS_CLI) $(PKGS_LIB))
+lint: lint-headers lint-cppcheck lint-tidy lint-shell lint-man
+# A header includes what it needs.
+lint-headers:
+	@for h in $(H_FILES); do \
+		$(CC) $(TIDY_FLAGS) $(WARNFLAGS) -Werror -fsyntax-only -x c "$$h" || exit 1; \
+	done
+lint-cppcheck:
+	@cppcheck --quiet --std=c11 -D__linux__ -D_GNU_SOURCE -j 2 --inline-suppr \
+		--enable=warning,performance,portability --error-exitcode=1 \
+		--suppress=missingIncludeSystem -Iinclude $(C_FILES)
+lint-tidy:
+	@printf '%s\n' $(C_FILES) | xargs -P 2 -n 4 sh -c \
+		'clang-tidy --quiet "$$@" -- $(subst ','"'"',$(TIDY_FLAGS)) 2>&1 | \
+		 { grep -vE "^[0-9]+ warnings? (generated|treated)|^$$"; true; } >&2; \
+		 clang-tidy --quiet "$$@" -- $(subst ','"'"',$(TIDY_FLAGS)) >/dev/null 2>&1' tidy
+lint-shell:
+	@shellcheck -x $(SH_FILES)
+lint-man:
+	@mandoc -T lint -W warning $(wildcard man/*.8)
+
+# For packagers DESTDIR; mount(8) looks for its helpers in /sbin and nowhere else.
+SBINDIR_MOUNT	?= /sbin
+MANDIR		= $(PREFIX)/share/man/man8
+COMPDIR		= $(PREFIX)/share/bash-completion/completions
+COMPLETIONS	= $(wildcard contrib/bash-completion/*)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(SBINDIR_MOUNT) \
+		$(DESTDIR)$(MANDIR) $(DESTDIR)$(COMPDIR)
+	install -m 755 $(SBIN:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(HELPERS:%=$(BUILD)/%) $(DESTDIR)$(SBINDIR_MOUNT)
+	install -m 644 $(wildcard man/*.8) $(DESTDIR)$(MANDIR)
+	$(if $(COMPLETIONS),install -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPDIR))
+
+uninstall:
+	rm -f $(SBIN:%=$(DESTDIR)$(PREFIX)/sbin/%) $(HELPERS:%=$(DESTDIR)$(SBINDIR_MOUNT)/%) \
+		$(patsubst man/%,$(DESTDIR)$(MANDIR)/%,$(wildcard man/*.8)) \
+		$(patsubst contrib/bash-completion/%,$(DESTDIR)$(COMPDIR)/%,$(COMPLETIONS))
+
 clean:
 	rm -rf $(BUILD)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
 .PHONY: all clean unit-tests FORCE support check check-unit check-bats check-valgrind \
-	check-tsan check-asan stress bench
+	check-tsan check-asan stress bench deps deps-build demo lint lint-headers lint-cppcheck \
+	lint-tidy lint-shell lint-man install uninstall
 .SECONDARY:

@@ -11,26 +11,23 @@
 typedef int (*open_fn)(const char *path, const struct zdev_open_opts *opts,
 		       struct zdev **dev, struct zerr *e);
 
-/* The backend for what stands at path, NULL with *e if there is none. */
-static open_fn find_backend(const char *path, struct zerr *e)
+/* The backend for what stands at path. 0 or -errno with *e. */
+static int find_backend(const char *path, open_fn *open_backend, struct zerr *e)
 {
 	struct stat st;
 
-	if (stat(path, &st)) {
-		zerr_errno(e, errno, "%s", path);
-		return NULL;
-	}
+	if (stat(path, &st))
+		return zerr_errno(e, errno, "%s", path);
 	if (S_ISDIR(st.st_mode))
-		return zdev_dir_open;
-	if (S_ISREG(st.st_mode))
-		return zdev_image_open;
-	if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode))
-		zerr_set(e, ENODEV, "%s: not a zoned device this version can open",
-			 path);
+		*open_backend = zdev_dir_open;
+	else if (S_ISREG(st.st_mode))
+		*open_backend = zdev_image_open;
+	else if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode))
+		return zerr_set(e, ENODEV, "%s: not a zoned device this version can open",
+				path);
 	else
-		zerr_set(e, ENODEV, "%s: not a zoned device", path);
-	errno = ENODEV;
-	return NULL;
+		return zerr_set(e, ENODEV, "%s: not a zoned device", path);
+	return 0;
 }
 
 int zdev_open(const char *path, const struct zdev_open_opts *opts,
@@ -38,7 +35,7 @@ int zdev_open(const char *path, const struct zdev_open_opts *opts,
 {
 	struct zerr unused;
 	struct zdev *backend;
-	open_fn open_backend;
+	open_fn open_backend = NULL;
 	char *real;
 	int ret;
 
@@ -48,8 +45,9 @@ int zdev_open(const char *path, const struct zdev_open_opts *opts,
 	real = realpath(path, NULL);
 	if (!real)
 		return zerr_errno(e, errno, "%s", path);
-	open_backend = find_backend(real, e);
-	ret = open_backend ? open_backend(real, opts, &backend, e) : -errno;
+	ret = find_backend(real, &open_backend, e);
+	if (!ret)
+		ret = open_backend(real, opts, &backend, e);
 	free(real);
 	if (ret) {
 		if (!e->msg[0] && ret == -ENODEV)

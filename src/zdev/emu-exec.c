@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One operation in its turn: ask the condition machine, call the medium, settle
+ * the outcome. After a failure the medium is the truth (L7): the zone's write
+ * pointer is loaded from it before anything else runs on the zone, so that the
+ * writes queued behind are judged by what is really there.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "emu_i.h"
+#include "zonefsd/units.h"
+
+/* ---- before an operation is queued ---- */
+
+static bool aligned(const struct zdev_info *info, uint64_t v)
+{
+	return !(v & (info->block_size - 1));
+}
+
+/* READ, WRITE, APPEND: what is wrong whatever state the zone is in. */
+static int check_data(const struct emu *emu, const struct zdev_io *io)
+{
+	const struct zdev_info *info = &emu->dev.info;
+	uint64_t pos = io->op == ZDEV_APPEND ? 0 : io->pos;
+
+	if (!io->len || io->len > info->max_io || !aligned(info, io->len) ||
+	    !aligned(info, pos) || pos > info->zone_size)
+		return -EINVAL;
+	if (emu_is_conv(&emu->conds, io->zno) && io->op == ZDEV_APPEND)
+		return -EIO;
+	/* A sequential write is the condition machine's: EIO past the capacity. */
+	if ((io->op == ZDEV_READ || emu_is_conv(&emu->conds, io->zno)) &&
+	    io->len > info->zone_size - pos)
+		return -EINVAL;
+	return 0;
+}
+
+int emu_check(const struct emu *emu, struct zdev_io *io)
+{
+	const struct zdev_info *info = &emu->dev.info;
+
+	io->len = 0;
+	if (io->op == ZDEV_FLUSH && io->zno == ZDEV_ALL_ZONES)
+		return 0;
+	if (io->zno >= info->nr_zones)
+		return -EINVAL;
+	if (info->read_only && io->op != ZDEV_READ && io->op != ZDEV_FLUSH)
+		return -EPERM;
+	switch (io->op) {
+	case ZDEV_READ:
+	case ZDEV_WRITE:
+	case ZDEV_APPEND:
+		io->len = zdev_iov_len(io->iov, io->nr_iov);
+		return check_data(emu, io);
+	case ZDEV_PUT_TAIL:
+		io->len = zdev_iov_len(io->iov, io->nr_iov);
+		if (io->len >= info->block_size)
+			return -EINVAL;
+		break;
+	case ZDEV_FLUSH:
+		return 0;
+	case ZDEV_RESET:
+	case ZDEV_FINISH:
+	case ZDEV_OPEN:
+	case ZDEV_CLOSE:
+		break;
+	default:
+		return -EINVAL;
+	}
+	return emu_is_conv(&emu->conds, io->zno) ? -EIO : 0;
+}
+
+/* ---- the medium ---- */
+
+/* The errnos a medium may show to users of a zdev; all else is a failing medium. */
+static ssize_t medium_result(ssize_t ret)
+{
+	switch (ret) {
+	case -EDQUOT:
+		return -ENOSPC;
+	case -ENOSPC:
+	case -ENOMEM:
+	case -EOPNOTSUPP:
+		return ret;
+	default:
+		return ret < 0 ? -EIO : ret;
+	}
+}
+
+static ssize_t failed(struct emu *emu, uint32_t zno, const char *what, ssize_t ret)
+{
+	char text[128];
+	const char *cause = strerror_r((int)-ret, text, sizeof(text));
+
+	if (zno == ZDEV_ALL_ZONES)
+		zlog(emu->log, ZLOG_ERR, "%s: %s: %s", emu->path, what, cause);
+	else
+		zlog(emu->log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", emu->path,
+		     zno, what, cause);
+	return medium_result(ret);
+}
+
+int emu_state_check(const struct emu *emu, uint32_t zno,
+		    const struct emu_zone_state *st)
+{
+	if (st->cond && st->cond != BLK_ZONE_COND_READONLY &&
+	    st->cond != BLK_ZONE_COND_OFFLINE)
+		return -EIO;
+	if (emu_is_conv(&emu->conds, zno))
+		return 0;
+	if (st->wp > emu->conds.capacity || !aligned(&emu->dev.info, st->wp))
+		return -EIO;
+	return 0;
+}
+
+/* Make a zone whose write pointer is in doubt right again. In the zone's turn. */
+static int reload(struct emu *emu, uint32_t zno)
+{
+	struct emu_zone_state st = { 0 };
+	int ret;
+
+	ret = emu->ops->load(emu->medium, zno, &st);
+	if (!ret)
+		ret = emu_state_check(emu, zno, &st);
+	if (ret)
+		return (int)failed(emu, zno, "reading its write pointer", ret);
+	pthread_mutex_lock(&emu->lock);
+	emu_cond_load(&emu->conds, zno, &st, false);
+	pthread_mutex_unlock(&emu->lock);
+	return 0;
+}
+
+static int reload_if_stale(struct emu *emu, uint32_t zno)
+{
+	bool stale;
+
+	pthread_mutex_lock(&emu->lock);
+	stale = emu->conds.zones[zno].stale;
+	pthread_mutex_unlock(&emu->lock);
+	return stale ? reload(emu, zno) : 0;
+}
+
+static int flush(struct emu *emu, uint32_t zno)
+{
+	int ret;
+
+	/* Nothing can be dirty, and the medium may not be able to. */
+	if (emu->dev.info.read_only)
+		return 0;
+	ret = emu->ops->flush(emu->medium, zno);
+	return ret ? (int)failed(emu, zno, "flush", ret) : 0;
+}
+
+static ssize_t medium_write(struct emu *emu, struct zdev_io *io)
+{
+	ssize_t ret;
+
+	ret = emu->ops->write(emu->medium, io->zno, io->pos, io->iov, io->nr_iov);
+	if (ret >= 0 && (size_t)ret != io->len)
+		ret = -EIO;
+	if (ret < 0)
+		return failed(emu, io->zno, "write", ret);
+	if (io->fua) {
+		int err = flush(emu, io->zno);
+
+		return err ? err : ret;
+	}
+	return ret;
+}
+
+static int medium_put_tail(struct emu *emu, struct zdev_io *io)
+{
+	char tail[4096];	/* the largest block size */
+	size_t at = 0;
+	int i;
+
+	for (i = 0; i < io->nr_iov; i++) {
+		memcpy(tail + at, io->iov[i].iov_base, io->iov[i].iov_len);
+		at += io->iov[i].iov_len;
+	}
+	return emu->ops->put_tail(emu->medium, io->zno, io->pos, tail, at);
+}
+
+static ssize_t call_medium(struct emu *emu, struct zdev_io *io)
+{
+	int ret;
+
+	switch (io->op) {
+	case ZDEV_RESET:
+		ret = emu->ops->reset(emu->medium, io->zno);
+		return ret ? failed(emu, io->zno, "reset", ret) : 0;
+	case ZDEV_FINISH:
+		ret = emu->ops->finish(emu->medium, io->zno);
+		return ret ? failed(emu, io->zno, "finish", ret) : 0;
+	case ZDEV_PUT_TAIL:
+		ret = medium_put_tail(emu, io);
+		return ret ? failed(emu, io->zno, "storing the tail", ret) : 0;
+	default:
+		return medium_write(emu, io);
+	}
+}
+
+/* ---- operations ---- */
+
+static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
+{
+	struct emu_zone *z = &emu->conds.zones[io->zno];
+	ssize_t ret;
+
+	ret = reload_if_stale(emu, io->zno);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&emu->lock);
+	if (io->op == ZDEV_APPEND)
+		io->pos = z->wp;
+	ret = emu_cond_take(&emu->conds, io->zno, io->op, io->pos, io->len);
+	z->moving = ret > 0;
+	pthread_mutex_unlock(&emu->lock);
+	if (ret <= 0)
+		return ret;
+
+	ret = call_medium(emu, io);
+
+	pthread_mutex_lock(&emu->lock);
+	z->moving = 0;
+	if (ret >= 0)
+		emu_cond_done(&emu->conds, io->zno, io->op, io->pos, io->len);
+	else
+		z->stale = 1;
+	pthread_mutex_unlock(&emu->lock);
+	/* If this fails too the zone stays marked, and the next in turn tries again. */
+	if (ret < 0)
+		reload(emu, io->zno);
+	return ret;
+}
+
+/* Zero what lies behind the first `from` bytes. */
+static void zero_rest(const struct iovec *iov, int nr_iov, size_t from)
+{
+	int i;
+
+	for (i = 0; i < nr_iov; i++) {
+		if (from < iov[i].iov_len) {
+			memset((char *)iov[i].iov_base + from, 0,
+			       iov[i].iov_len - from);
+			from = 0;
+		} else {
+			from -= iov[i].iov_len;
+		}
+	}
+}
+
+/*
+ * The medium may return bytes behind the write pointer: a tail, or a write
+ * under way. They must not be seen, nor hide data before it (L9: a short read
+ * is completed, not replaced, with zeros).
+ */
+static ssize_t exec_read(struct emu *emu, struct zdev_io *io)
+{
+	const struct emu_zone *z = &emu->conds.zones[io->zno];
+	uint64_t end, valid = 0;
+	bool offline;
+	ssize_t ret;
+
+	pthread_mutex_lock(&emu->lock);
+	end = emu_is_conv(&emu->conds, io->zno) ? emu->dev.info.zone_size : z->wp;
+	offline = z->cond == BLK_ZONE_COND_OFFLINE;
+	pthread_mutex_unlock(&emu->lock);
+	if (offline)
+		return -EIO;
+	if (io->pos < end) {
+		ret = emu->ops->read(emu->medium, io->zno, io->pos, io->iov,
+				     io->nr_iov);
+		if (ret < 0)
+			return failed(emu, io->zno, "read", ret);
+		valid = end - io->pos;
+		if (valid > (uint64_t)ret)
+			valid = (uint64_t)ret;
+	}
+	if (valid < io->len)
+		zero_rest(io->iov, io->nr_iov, valid);
+	return (ssize_t)io->len;
+}
+
+static ssize_t exec_conv_write(struct emu *emu, struct zdev_io *io)
+{
+	uint8_t cond;
+
+	pthread_mutex_lock(&emu->lock);
+	cond = emu->conds.zones[io->zno].cond;
+	pthread_mutex_unlock(&emu->lock);
+	if (cond != BLK_ZONE_COND_NOT_WP)
+		return -EIO;
+	return medium_write(emu, io);
+}
+
+ssize_t emu_exec(struct emu *emu, struct zdev_io *io)
+{
+	struct emu_call *call = io->priv;
+
+	if (call)
+		return call->run(emu, call);
+	if (io->op == ZDEV_READ)
+		return exec_read(emu, io);
+	/* Whatever the condition: what was written before it changed must last. */
+	if (io->op == ZDEV_FLUSH)
+		return flush(emu, io->zno);
+	if (emu_is_conv(&emu->conds, io->zno))
+		return exec_conv_write(emu, io);
+	return exec_change(emu, io);
+}
+
+/* ---- calls in a zone's turn ---- */
+
+ssize_t emu_call_reload(struct emu *emu, struct emu_call *call)
+{
+	return reload_if_stale(emu, call->zno);
+}
+
+ssize_t emu_call_set_cond(struct emu *emu, struct emu_call *call)
+{
+	struct emu_zone *z = &emu->conds.zones[call->zno];
+	uint8_t old;
+	int ret;
+
+	pthread_mutex_lock(&emu->lock);
+	old = z->cond;
+	pthread_mutex_unlock(&emu->lock);
+	if (old == call->cond)
+		return 0;
+	/* Worn out is for good. */
+	if (old == BLK_ZONE_COND_OFFLINE)
+		return -EIO;
+	ret = emu->ops->set_cond(emu->medium, call->zno, call->cond);
+	if (ret)
+		return failed(emu, call->zno, "storing its condition", ret);
+	pthread_mutex_lock(&emu->lock);
+	emu_cond_set(&emu->conds, call->zno, call->cond);
+	pthread_mutex_unlock(&emu->lock);
+	return 0;
+}
+
+ssize_t emu_call_get_tail(struct emu *emu, struct emu_call *call)
+{
+	struct emu_zone *z = &emu->conds.zones[call->zno];
+	uint64_t wp;
+	uint8_t cond;
+	ssize_t ret;
+
+	ret = reload_if_stale(emu, call->zno);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&emu->lock);
+	wp = z->wp;
+	cond = z->cond;
+	pthread_mutex_unlock(&emu->lock);
+	if (cond == BLK_ZONE_COND_OFFLINE)
+		return -EIO;
+	if (cond == BLK_ZONE_COND_FULL)
+		return 0;
+	ret = emu->ops->get_tail(emu->medium, call->zno, wp, call->buf);
+	return ret < 0 ? failed(emu, call->zno, "reading the tail", ret) : ret;
+}

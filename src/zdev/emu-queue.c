@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Who runs when. A zone with operations has a lane; lanes with something to
+ * start stand on one list, and each worker takes the first lane, starts one
+ * operation of it and puts the lane back at the end. So zones share the workers
+ * evenly. A lane has at most one ordered operation under way and a bounded
+ * number of others, so that a slow zone cannot hold all workers.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "emu_i.h"
+
+#define MAX_POOL	64
+#define WORKER_STACK	(256 * 1024)
+
+static void fifo_push(struct emu_fifo *f, struct zdev_io *io)
+{
+	io->next = NULL;
+	if (f->first)
+		f->last->next = io;
+	else
+		f->first = io;
+	f->last = io;
+}
+
+static struct zdev_io *fifo_pop(struct emu_fifo *f)
+{
+	struct zdev_io *io = f->first;
+
+	f->first = io->next;
+	return io;
+}
+
+static bool can_start_ordered(const struct emu_lane *lane)
+{
+	return lane->ordered.first && !lane->ordered_busy;
+}
+
+static bool can_start_loose(const struct emu_queue *q, const struct emu_lane *lane)
+{
+	return lane->loose.first && lane->nr_loose_busy < q->max_loose;
+}
+
+/* Put lane on the list if it has something to start. True if it was put there. */
+static bool make_ready(struct emu_queue *q, struct emu_lane *lane)
+{
+	if (lane->ready || (!can_start_ordered(lane) && !can_start_loose(q, lane)))
+		return false;
+	lane->ready = true;
+	lane->next_ready = NULL;
+	if (q->first)
+		q->last->next_ready = lane;
+	else
+		q->first = lane;
+	q->last = lane;
+	return true;
+}
+
+/* The lane of a zone, made if need be; NULL when there is no memory. */
+static struct emu_lane *get_lane(struct emu *emu, uint32_t zno)
+{
+	struct emu_queue *q = &emu->queue;
+	struct emu_lane *lane;
+
+	if (zno == ZDEV_ALL_ZONES)
+		return &q->all;
+	lane = emu->conds.zones[zno].lane;
+	if (lane)
+		return lane;
+	lane = q->pool;
+	if (lane) {
+		q->pool = lane->next_ready;
+		q->nr_pool--;
+	} else {
+		lane = malloc(sizeof(*lane));
+		if (!lane)
+			return NULL;
+	}
+	*lane = (struct emu_lane) { .zno = zno };
+	emu->conds.zones[zno].lane = lane;
+	return lane;
+}
+
+static void put_lane(struct emu *emu, struct emu_lane *lane)
+{
+	struct emu_queue *q = &emu->queue;
+
+	if (lane == &q->all || lane->ordered_busy || lane->nr_loose_busy ||
+	    lane->ordered.first || lane->loose.first)
+		return;
+	emu->conds.zones[lane->zno].lane = NULL;
+	if (q->nr_pool == MAX_POOL) {
+		free(lane);
+		return;
+	}
+	lane->next_ready = q->pool;
+	q->pool = lane;
+	q->nr_pool++;
+}
+
+void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered)
+{
+	struct emu_lane *lane;
+
+	pthread_mutex_lock(&emu->lock);
+	lane = get_lane(emu, io->zno);
+	if (lane) {
+		fifo_push(ordered ? &lane->ordered : &lane->loose, io);
+		if (make_ready(&emu->queue, lane))
+			pthread_cond_signal(&emu->queue.work);
+	}
+	pthread_mutex_unlock(&emu->lock);
+	if (!lane)
+		zdev_complete(io, -ENOMEM);
+}
+
+/* Take the next operation off the first ready lane, and say which kind it is. */
+static struct zdev_io *start_one(struct emu_queue *q, struct emu_lane **from,
+				 bool *ordered)
+{
+	struct emu_lane *lane = q->first;
+	struct zdev_io *io;
+
+	q->first = lane->next_ready;
+	lane->ready = false;
+	*ordered = can_start_ordered(lane) &&
+		   !(lane->loose_turn && can_start_loose(q, lane));
+	if (*ordered) {
+		io = fifo_pop(&lane->ordered);
+		lane->ordered_busy = true;
+	} else {
+		io = fifo_pop(&lane->loose);
+		lane->nr_loose_busy++;
+	}
+	lane->loose_turn = *ordered;
+	if (make_ready(q, lane))
+		pthread_cond_signal(&q->work);
+	*from = lane;
+	return io;
+}
+
+static void end_one(struct emu *emu, struct emu_lane *lane, bool ordered)
+{
+	if (ordered)
+		lane->ordered_busy = false;
+	else
+		lane->nr_loose_busy--;
+	/* No signal: this worker looks at the list next. */
+	make_ready(&emu->queue, lane);
+	put_lane(emu, lane);
+}
+
+static void *worker(void *arg)
+{
+	struct emu *emu = arg;
+	struct emu_queue *q = &emu->queue;
+	struct emu_lane *lane;
+	struct zdev_io *io;
+	bool ordered;
+
+	pthread_mutex_lock(&emu->lock);
+	for (;;) {
+		while (!q->first && !q->stop)
+			pthread_cond_wait(&q->work, &emu->lock);
+		if (!q->first)
+			break;
+		io = start_one(q, &lane, &ordered);
+		pthread_mutex_unlock(&emu->lock);
+
+		/* Completed while the lane is held: done() keeps the zone's order. */
+		zdev_complete(io, emu_exec(emu, io));
+
+		pthread_mutex_lock(&emu->lock);
+		end_one(emu, lane, ordered);
+	}
+	pthread_mutex_unlock(&emu->lock);
+	return NULL;
+}
+
+static unsigned default_workers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	/* They mostly wait for the medium, so more than there are processors. */
+	if (cpus < 4)
+		return 8;
+	return cpus < 16 ? 2 * (unsigned)cpus : 32;
+}
+
+int emu_queue_start(struct emu *emu, unsigned nr_workers)
+{
+	struct emu_queue *q = &emu->queue;
+	pthread_attr_t attr;
+	int ret = 0;
+
+	if (!nr_workers)
+		nr_workers = default_workers();
+	q->all.zno = ZDEV_ALL_ZONES;
+	q->max_loose = nr_workers > 2 ? nr_workers / 2 : 1;
+	q->workers = calloc(nr_workers, sizeof(*q->workers));
+	if (!q->workers)
+		return -ENOMEM;
+	pthread_cond_init(&q->work, NULL);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	while (!ret && q->nr_workers < nr_workers) {
+		ret = pthread_create(&q->workers[q->nr_workers], &attr, worker, emu);
+		if (!ret)
+			q->nr_workers++;
+	}
+	pthread_attr_destroy(&attr);
+	if (ret)
+		emu_queue_stop(emu);
+	return -ret;
+}
+
+void emu_queue_stop(struct emu *emu)
+{
+	struct emu_queue *q = &emu->queue;
+	struct emu_lane *lane;
+	unsigned i;
+
+	pthread_mutex_lock(&emu->lock);
+	q->stop = true;
+	pthread_cond_broadcast(&q->work);
+	pthread_mutex_unlock(&emu->lock);
+	for (i = 0; i < q->nr_workers; i++)
+		pthread_join(q->workers[i], NULL);
+	while ((lane = q->pool)) {
+		q->pool = lane->next_ready;
+		free(lane);
+	}
+	pthread_cond_destroy(&q->work);
+	free(q->workers);
+}
