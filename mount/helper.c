@@ -13,8 +13,6 @@
 
 #include "helper.h"
 
-extern char **environ;
-
 int helper_run(char *const argv[])
 {
 	pid_t pid;
@@ -176,7 +174,7 @@ int helper_remount(const struct mounted *m, const char *opts,
 		   unsigned long mount_flags, struct zerr *e)
 {
 	bool ro = mount_flags & MS_RDONLY;
-	unsigned long old_flags;
+	unsigned long old_flags = 0;
 	char old_opts[256];
 	bool was_ro;
 	int ret;

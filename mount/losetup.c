@@ -357,44 +357,49 @@ static int by_number(const void *a, const void *b)
 	return (x->nr > y->nr) - (x->nr < y->nr);
 }
 
-/* All of ours by number; *loops is the caller's to free. Their count or -errno. */
-static int loop_list(struct loop **loops, struct zerr *e)
+/* Look at every loop device in dir. *loops, *n grow. 0 or -errno with *e. */
+static int scan_loops(DIR *dir, struct libmnt_table *tb, struct loop **loops, int *n,
+		      struct zerr *e)
 {
-	struct libmnt_table *tb = read_mounts(e);
-	DIR *dir = opendir("/sys/block");
-	struct loop *all = NULL, *more;
 	struct dirent *de;
-	int n = 0, nr, ret = 0;
+	struct loop *more;
 	char end;
+	int nr, ret;
 
-	if (!dir)
-		ret = zerr_errno(e, errno, "/sys/block");
-	else if (!tb)
-		ret = -EIO;
-	while (!ret && (de = readdir(dir))) {
+	while ((de = readdir(dir))) {
 		if (sscanf(de->d_name, "loop%d%c", &nr, &end) != 1)
 			continue;
-		more = realloc(all, (n + 1) * sizeof(*all));
-		if (!more) {
-			ret = zerr_errno(e, ENOMEM, "/sys/block");
-			break;
-		}
-		all = more;
-		ret = loop_get(tb, nr, &all[n]);
-		if (ret < 0) {
-			zerr_errno(e, -ret, "/dev/loop%d", nr);
-			break;
-		}
-		n += ret;
-		ret = 0;
+		more = realloc(*loops, (*n + 1) * sizeof(*more));
+		if (!more)
+			return zerr_errno(e, ENOMEM, "/sys/block");
+		*loops = more;
+		ret = loop_get(tb, nr, &more[*n]);
+		if (ret < 0)
+			return zerr_errno(e, -ret, "/dev/loop%d", nr);
+		*n += ret;
 	}
-	if (dir)
-		closedir(dir);
+	return 0;
+}
+
+/* All of ours by number; the caller frees *loops, also after an error. */
+static int loop_list(struct loop **loops, int *n, struct zerr *e)
+{
+	struct libmnt_table *tb;
+	DIR *dir;
+	int ret;
+
+	*loops = NULL;
+	*n = 0;
+	dir = opendir("/sys/block");
+	if (!dir)
+		return zerr_errno(e, errno, "/sys/block");
+	tb = read_mounts(e);
+	ret = tb ? scan_loops(dir, tb, loops, n, e) : -EIO;
 	mnt_unref_table(tb);
-	if (n)
-		qsort(all, n, sizeof(*all), by_number);
-	*loops = all;
-	return ret ? ret : n;
+	closedir(dir);
+	if (*n)
+		qsort(*loops, *n, sizeof(**loops), by_number);
+	return ret;
 }
 
 /*
@@ -522,8 +527,7 @@ static int cmd_detach_all(void)
 	struct loop *loops;
 	int i, n, ret = 0;
 
-	n = loop_list(&loops, &e);
-	if (n < 0)
+	if (loop_list(&loops, &n, &e))
 		ret = report(&e);
 	for (i = 0; i < n; i++)
 		if (detach(loops[i].nr, &e))
@@ -558,8 +562,7 @@ static int cmd_list(bool json)
 	int i, n, ret = 0;
 	char size[16];
 
-	n = loop_list(&loops, &e);
-	if (n < 0) {
+	if (loop_list(&loops, &n, &e)) {
 		free(loops);
 		return report(&e);
 	}
