@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* check: verify a device and the format on it, and repair what has one safe answer. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../zdev/image.h"
+#include "cli.h"
+
+enum { JSON = OPT_LONG, REPAIR };
+
+static const struct opt check_opts[] = {
+	{ REPAIR, "repair", NULL, "repair what has one safe answer" },
+	{ JSON, "json", NULL, "JSON for programs" },
+	OPT_END
+};
+
+/* What was found so far. */
+struct findings {
+	const char	*device;
+	json_t		*list;		/* NULL: printed as they come */
+	uint32_t	left, repaired;
+};
+
+static void problem(void *ctx, const char *line, bool repaired)
+{
+	struct findings *f = ctx;
+	size_t len = strlen(f->device);
+	struct zerr clean;
+	json_t *text;
+
+	/* Some lines name the device, all are printed with its name. */
+	if (!strncmp(line, f->device, len) && !strncmp(line + len, ": ", 2))
+		line += len + 2;
+	/* The line may quote what is on the device. */
+	zerr_set(&clean, EINVAL, "%s", line);
+	if (repaired)
+		f->repaired++;
+	else
+		f->left++;
+	if (!f->list) {
+		printf("%s: %s%s\n", f->device, clean.msg, repaired ? " (repaired)" : "");
+		return;
+	}
+	text = json_string(clean.msg);
+	json_array_append_new(f->list, json_pack("{s:o s:b}", "problem",
+						 text ? text : json_null(),
+						 "repaired", repaired));
+}
+
+/* Progress and repair of the walk over the zones. */
+struct zone_check {
+	struct target	*t;
+	struct findings	*f;
+	bool		repair;
+	uint8_t		*block;
+	struct progress	progress;
+};
+
+static int drop_tail(struct zdev *dev, uint32_t zno, uint64_t wp)
+{
+	struct zdev_io io = { .op = ZDEV_PUT_TAIL, .zno = zno, .pos = wp };
+
+	return zdev_run(dev, &io);
+}
+
+static int check_zone(void *ctx, uint32_t zno, const struct zdev_zone *z)
+{
+	struct zone_check *c = ctx;
+	bool fixed = false;
+	char line[128];
+	ssize_t len;
+
+	progress_update(&c->progress, zno, c->t->nr_zones);
+	if (z->wp == ZDEV_WP_NONE || z->cond == BLK_ZONE_COND_FULL)
+		return 0;
+	/* Mounting refuses nothing here, but a write would land on the super block's zone. */
+	if (!zno && c->t->formatted) {
+		if (c->repair)
+			fixed = !zdev_command(c->t->dev, ZDEV_FINISH, 0);
+		problem(c->f, "zone 0: holds the super block and is not full", fixed);
+		return 0;
+	}
+	len = zdev_get_tail(c->t->dev, zno, c->block);
+	if (len >= 0)
+		return 0;
+	if (c->repair)
+		fixed = !drop_tail(c->t->dev, zno, z->wp);
+	snprintf(line, sizeof(line), "zone %u: the partial last block cannot be read: %s",
+		 zno, strerror(-len));
+	problem(c->f, line, fixed);
+	return 0;
+}
+
+/* What opening a device does not look at. */
+static int check_content(struct target *t, bool repair, struct findings *f)
+{
+	struct zone_check c = { .t = t, .f = f, .repair = repair };
+	int ret;
+
+	if (t->super_err && t->super_err != -ENODEV)
+		problem(f, t->super_zerr.msg, false);
+	c.block = malloc(zdev_info(t->dev)->block_size);
+	if (!c.block)
+		return fail("%s: %s", t->name, strerror(ENOMEM));
+	progress_start(&c.progress, "check");
+	ret = target_zones(t, 0, t->nr_zones, check_zone, &c);
+	progress_end(&c.progress);
+	free(c.block);
+	return ret;
+}
+
+/* The image's own structures; what is wrong there may keep it from being opened. */
+static int check_image(const char *path, bool repair, struct findings *f)
+{
+	struct zerr e = { "" };
+	struct stat st;
+	int ret;
+
+	if (stat(path, &st))
+		return fail("%s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	ret = image_check(path, repair, HOLDER_WAIT_MS, problem, f, &e);
+	return ret < 0 ? fail_zerr(&e, path, ret) : 0;
+}
+
+/* Damaged is what a check is there to tell; anything else kept it from looking. */
+static int open_failed(const struct zerr *e, const char *path, int err, struct findings *f)
+{
+	if (err != -EINVAL && err != -EIO)
+		return fail_zerr(e, path, err);
+	problem(f, e->msg, false);
+	return 0;
+}
+
+static int check(const char *path, bool repair, struct findings *f)
+{
+	struct zerr e = { "" };
+	struct target t;
+	int ret;
+
+	/* First of all, because a mounted device is not to be touched. */
+	ret = target_try_device(path, false, &t, &e);
+	if (!ret)
+		ret = target_close(&t, 0);
+	else if (ret != -EINVAL && ret != -EIO)
+		return fail_zerr(&e, path, ret);
+	ret = check_image(path, repair, f);
+	if (ret)
+		return ret;
+	/* Said already, and better. */
+	if (f->left)
+		return 0;
+	e.msg[0] = '\0';
+	ret = target_try_device(path, repair, &t, &e);
+	if (ret)
+		return open_failed(&e, path, ret, f);
+	ret = check_content(&t, repair, f);
+	return target_close(&t, ret);
+}
+
+static void print_verdict(const struct findings *f, int status)
+{
+	json_t *root, *name;
+
+	if (!f->list) {
+		if (f->left)
+			printf("%s: %u problems\n", f->device, f->left);
+		else if (f->repaired)
+			printf("%s: sound again, %u problems repaired\n", f->device,
+			       f->repaired);
+		else if (!status)
+			printf("%s: sound\n", f->device);
+		return;
+	}
+	name = json_string(f->device);
+	root = json_pack("{s:o s:b s:O}", "device", name ? name : json_null(),
+			 "sound", !f->left && !status, "problems", f->list);
+	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(root);
+}
+
+static int run_check(struct args *a)
+{
+	struct findings f = { .device = NULL };
+	bool json = false, repair = false;
+	int c, ret;
+
+	while ((c = args_next(a)) > 0) {
+		json |= c == JSON;
+		repair |= c == REPAIR;
+	}
+	f.device = c < 0 ? NULL : args_operand(a, "DEV");
+	if (!f.device)
+		return a->status;
+	if (json)
+		f.list = json_array();
+	ret = check(f.device, repair, &f);
+	if (!ret || f.left || f.repaired)
+		print_verdict(&f, ret);
+	json_decref(f.list);
+	return finish_output(ret || f.left ? EXIT_FAILED : EXIT_DONE);
+}
+
+const struct cmd cmd_check = {
+	.name = "check",
+	.synopsis = "[--repair] [--json] DEV",
+	.summary = "verify a device and the format on it",
+	.opts = check_opts,
+	.notes = "The device may not be mounted. Exits 1 when something is wrong and stays so.\n",
+	.run = run_check,
+};
