@@ -18,6 +18,7 @@ static void hide_controls(char *s)
 	}
 }
 
+__attribute__((format(printf, 3, 0)))
 static void format_line(struct zerr *e, int err, const char *fmt, va_list ap)
 {
 	/*
