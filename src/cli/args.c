@@ -70,8 +70,11 @@ int usage_error(const struct args *a, const char *fmt, ...)
 
 int finish_output(int status)
 {
-	if (fflush(stdout) || ferror(stdout))
+	if (fflush(stdout))
 		return fail("standard output: %s", strerror(errno));
+	/* An earlier write failed; its errno is gone. */
+	if (ferror(stdout))
+		return fail("standard output: write error");
 	return status;
 }
 

@@ -33,7 +33,7 @@ static int print_line(void *ctx, uint32_t zno, const struct zdev_zone *z)
 	char line[ZONE_REPORT_LINE];
 
 	puts(zone_report_line(z, line, sizeof(line)));
-	return ferror(stdout) ? finish_output(EXIT_FAILED) : 0;
+	return ferror(stdout) ? EXIT_FAILED : 0;
 }
 
 /* One zone at a time: a report of a million zones does not fit in memory. */
@@ -53,7 +53,7 @@ static int print_json(void *ctx, uint32_t zno, const struct zdev_zone *z)
 	*separator = ",\n    ";
 	json_dumpf(o, stdout, JSON_PRESERVE_ORDER);
 	json_decref(o);
-	return ferror(stdout) ? finish_output(EXIT_FAILED) : 0;
+	return ferror(stdout) ? EXIT_FAILED : 0;
 }
 
 static int report_json(struct target *t, uint32_t first, uint32_t nr)

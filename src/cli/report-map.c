@@ -240,15 +240,18 @@ static void put_rows(const struct zone_map *map, const struct style *s,
 }
 
 /* Only what occurs, with its number of zones; broken to the terminal's width. */
-static void put_legend(const struct zone_map *map, const struct style *s)
+static void put_legend(const struct zone_map *map, const struct style *s, bool groups)
 {
 	unsigned column = 0;
+	const char *name;
 	int len, look;
 
 	for (look = 0; look < NR_LOOKS; look++) {
-		if (!map->counts[look])
+		/* A group of empty and full zones is drawn as a closed one. */
+		if (!map->counts[look] && !(look == CLOSED && groups))
 			continue;
-		len = strlen(looks[look].name) + digits(map->counts[look]) + 5;
+		name = look == CLOSED && groups ? "closed or mixed" : looks[look].name;
+		len = strlen(name) + digits(map->counts[look]) + 5;
 		if (column && column + len > s->columns) {
 			putchar('\n');
 			column = 0;
@@ -259,8 +262,7 @@ static void put_legend(const struct zone_map *map, const struct style *s)
 			fputs("0-9", stdout);
 		else
 			put_glyph(s, look, look == FULL ? 255 : look == EMPTY ? 0 : 128);
-		printf("%s %s %u  ", s->colour ? "\033[0m" : "", looks[look].name,
-		       map->counts[look]);
+		printf("%s %s %u  ", s->colour ? "\033[0m" : "", name, map->counts[look]);
 		column += len + (look == CLOSED && !s->utf8 ? 2 : 0);
 	}
 	putchar('\n');
@@ -281,5 +283,5 @@ void zone_map_print(const struct zone_map *map, const char *name, uint64_t zone_
 		printf(", %u zones a cell", g.group);
 	printf("\n\n");
 	put_rows(map, &s, &g, first);
-	put_legend(map, &s);
+	put_legend(map, &s, g.group > 1);
 }
