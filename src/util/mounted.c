@@ -191,7 +191,7 @@ int mounted_command(const char *mountpoint, const char *line)
 
 int mounted_read(const char *mountpoint, const char *file, char **text)
 {
-	size_t room = 16384, len = 0;
+	size_t room = 0, len = 0;
 	char *buf = NULL, *more;
 	ssize_t n;
 	int fd, ret;
@@ -200,8 +200,8 @@ int mounted_read(const char *mountpoint, const char *file, char **text)
 	if (fd < 0)
 		return fd;
 	do {
-		if (!buf || room - len < 2) {
-			room *= 2;
+		if (room - len < 2) {
+			room = room ? room * 2 : 16384;
 			more = realloc(buf, room);
 			ret = -ENOMEM;
 			if (!more)
