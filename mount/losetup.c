@@ -110,12 +110,14 @@ static int path_within(int fd, const char *path, char within[PATH_MAX], struct z
 	target = within + (strcmp(target, "/") ? strlen(target) : 0);
 	root = strcmp(root, "/") ? root : "";
 	len = strlen(root) + strlen(target);
-	if (len >= PATH_MAX) {
+	if (len >= PATH_MAX - 1) {
 		ret = zerr_set(e, ENAMETOOLONG, "%s: name too long", path);
 		goto out;
 	}
 	memmove(within + strlen(root), target, strlen(target) + 1);
 	memcpy(within, root, strlen(root));
+	if (!len)
+		strcpy(within, "/");
 out:
 	mnt_unref_table(tb);
 	return ret;
@@ -409,7 +411,7 @@ static int loop_list(struct loop **loops, int *n, struct zerr *e)
 static int detach(int nr, struct zerr *e)
 {
 	char name[32], file[PATH_MAX];
-	int fd, waited;
+	int fd, waited, sync_error;
 
 	loop_name(nr, name, sizeof(name));
 	for (waited = 0; ; waited += SETTLE_STEP_MS) {
@@ -423,12 +425,11 @@ static int detach(int nr, struct zerr *e)
 		return zerr_set(e, errno, "%s: %s", name,
 				errno == EBUSY ? "is in use" : strerror(errno));
 	}
-	/* The kernel writes back too, and keeps errors to itself. */
-	if (fsync(fd)) {
-		zerr_errno(e, errno, "%s: cannot write everything back, still attached", name);
-		close(fd);
-		return -EIO;
-	}
+	/*
+	 * The kernel writes back too, but keeps errors to itself. What could not
+	 * be written it has dropped, so there is no use in staying attached.
+	 */
+	sync_error = fsync(fd) ? errno : 0;
 	if (ioctl(fd, LOOP_CLR_FD, 0)) {
 		zerr_errno(e, errno, "%s: cannot detach", name);
 		close(fd);
@@ -442,6 +443,9 @@ static int detach(int nr, struct zerr *e)
 					"when that ends", name);
 		sleep_ms(SETTLE_STEP_MS);
 	}
+	if (sync_error)
+		return zerr_errno(e, sync_error, "%s: detached, but not everything could "
+				  "be written", name);
 	return 0;
 }
 

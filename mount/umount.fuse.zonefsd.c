@@ -200,6 +200,10 @@ static int busy(const struct args *a, const struct mounted *m)
 	ret = helper_current_flags(m->mountpoint, &flags);
 	if (!ret)
 		ret = helper_current_opts(m, opts, sizeof(opts));
+	/* umount(8) takes this for an unmount and forgets the helper: nothing
+	 * may be left for the next one to wait for. */
+	if (!ret)
+		ret = mounted_command(m->mountpoint, "sync");
 	if (ret)
 		return fail(a->target, strerror(-ret));
 	if (helper_remount(m, opts, flags | MS_RDONLY, &e)) {
