@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Open files: each handler hands the request to zonefs and returns; the reply
+ * functions answer when zonefs is done. Control files branch off to ctl.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "fuse_i.h"
+
+/* ---- open and release ---- */
+
+static void open_reply(struct freq *f, ssize_t result)
+{
+	if (result) {
+		handle_drop(f->m, f->h);
+		fuse_reply_err(f->req, -result);
+		return;
+	}
+	/*
+	 * Writers of a sequential file go past the page cache: each write(2) must
+	 * reach the zone as it is, and a failing one must not make the client
+	 * truncate the file (Z16.3). Readers use the cache, which is what shared
+	 * maps need (Z16.7). A conventional file changes through the cache alone,
+	 * so its pages are good until it is forgotten.
+	 */
+	f->fi.direct_io = f->h->seq && f->h->writable;
+	f->fi.keep_cache = !f->h->seq;
+	f->fi.fh = (uintptr_t)f->h;
+	/* If this fails, the connection is gone: handle_drop_all finds the file. */
+	fuse_reply_open(f->req, &f->fi);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h;
+	struct freq *f;
+
+	if (node_is_ctl(node)) {
+		ctl_open(req, node, fi);
+		return;
+	}
+	f = freq_new(m, req, open_reply);
+	if (!f)
+		return;
+	f->ino = ino_of(m, node);
+	f->fi = *fi;
+	h = handle_new();
+	if (h) {
+		h->flags = fi->flags;
+		h->seq = ino_is_seq(m, f->ino);
+		h->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
+		h->cached = !(h->seq && h->writable);
+	}
+	if (!h || !handle_add(m, h, f->ino)) {
+		free(h);
+		f->reply = freq_reply_err;
+		freq_fail(f, ENOMEM);
+		return;
+	}
+	f->h = h;
+	if (freq_submit(f, true))
+		zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
+}
+
+static void release_reply(struct freq *f, ssize_t result)
+{
+	handle_drop(f->m, f->h);
+	fuse_reply_err(f->req, 0);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
+	struct freq *f;
+
+	if (h->ctl) {
+		handle_drop(m, h);
+		fuse_reply_err(req, 0);
+		return;
+	}
+	/* Short of memory: the file stays open in zonefs until the unmount. */
+	f = freq_new(m, req, release_reply);
+	if (!f)
+		return;
+	f->h = h;
+	if (freq_submit(f, false))
+		zonefs_release(h->file, &f->zr);
+}
+
+/* ---- data ---- */
+
+static void read_reply(struct freq *f, ssize_t result)
+{
+	if (result < 0)
+		fuse_reply_err(f->req, -result);
+	else
+		fuse_reply_buf(f->req, f->buf->data, result);
+	iobuf_put(f->m->pool, f->buf);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+	     struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
+	struct freq *f;
+
+	if (h->ctl) {
+		ctl_read(req, size, off, fi);
+		return;
+	}
+	f = freq_new(m, req, read_reply);
+	if (!f)
+		return;
+	f->buf = iobuf_get(m->pool);
+	if (!f->buf || size > MNT_MAX_WRITE) {
+		freq_fail(f, f->buf ? EINVAL : ENOMEM);
+		return;
+	}
+	if (freq_submit(f, true))
+		zonefs_read(h->file, fi->flags, f->buf->data, size, off, &f->zr);
+}
+
+static void write_reply(struct freq *f, ssize_t result)
+{
+	if (result < 0)
+		fuse_reply_err(f->req, -result);
+	else
+		fuse_reply_write(f->req, result);
+	iobuf_put(f->m->pool, f->buf);
+}
+
+/*
+ * Readers may have the partial page cached in which an append began, with zeros
+ * behind the old end. Linux before 6.11 drops it only ahead of the write, where
+ * a reader can bring it back; so it is dropped before the client learns the new
+ * size from our answer.
+ */
+static void write_done(struct zonefs_req *zr, ssize_t result)
+{
+	struct freq *f = (struct freq *)zr;	/* zr comes first */
+	struct zonefs_attr attr;
+	uint64_t pos = f->off;
+
+	if (result <= 0 || !f->h->seq || !atomic_load(&f->h->node->nr_cached)) {
+		freq_finish(f, result);
+		return;
+	}
+	/* An append lands at the end, whatever offset the client believed in. */
+	if (!zonefs_getattr(f->m->fs, f->h->node->ino, &attr) &&
+	    attr.size - result < pos)
+		pos = attr.size - result;
+	f->ino = f->h->node->ino;
+	freq_past_cancel(f);
+	notify_then_finish(f->m->notify, f, pos, result);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
+	      off_t off, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
+	struct freq *f;
+	int flags;
+
+	if (h->ctl) {
+		ctl_write(req, data, size, fi);
+		return;
+	}
+	f = freq_new(m, req, write_reply);
+	if (!f)
+		return;
+	f->zr.done = write_done;
+	f->h = h;
+	f->off = off;
+	f->buf = iobuf_take(data);
+	/* Write-back of a shared map carries no access mode. */
+	flags = (fi->flags & ~O_ACCMODE) | (h->flags & O_ACCMODE);
+	if (freq_submit(f, true))
+		zonefs_write(h->file, flags, data, size, off, &f->zr);
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	struct freq *f;
+
+	if (h->ctl) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
+	if (f && freq_submit(f, false))
+		zonefs_flush(h->file, &f->zr);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	struct freq *f;
+
+	if (h->ctl) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
+	if (f && freq_submit(f, true))
+		zonefs_fsync(h->file, &f->zr);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+	      struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	int64_t ret = -EINVAL;
+
+	if (!h->ctl)
+		ret = zonefs_lseek(h->file, off, whence);
+	if (ret < 0)
+		fuse_reply_err(req, -ret);
+	else
+		fuse_reply_lseek(req, ret);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside src/fuse only: one mount, its open files, its requests. The prototypes
+ * are grouped under the file that defines them.
+ *
+ * Lock order: libfuse's lock of a request (held while it calls the interrupt
+ * function), then freq->lock, then the locks of zonefs. All other locks here
+ * are leaves: nothing is called while one is held.
+ */
+#ifndef FUSE_I_H
+#define FUSE_I_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "options.h"
+#include "zonefsd/error.h"
+#include "zonefsd/log.h"
+#include "zonefsd/zdev.h"
+#include "zonefsd/zonefs.h"
+
+struct ctl;
+struct ctl_file;
+struct iobuf_pool;
+struct notify;
+
+#define MNT_MAX_WRITE	(1u << 20)	/* bytes in one READ or WRITE request */
+/* Attributes and names change only through us, and we tell the kernel. */
+#define MNT_TIMEOUT	86400.0		/* seconds */
+
+/* One mount. All but the counters is set up before the first request. */
+struct mnt {
+	const struct options *opts;
+	const struct zlog *log;
+	struct zdev	*dev;
+	struct zonefs	*fs;
+	struct fuse_session *se;
+	struct iobuf_pool *pool;
+	struct notify	*notify;
+	struct ctl	*ctl;
+	uint64_t	root_ino;
+	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
+
+	pthread_mutex_t	lock;		/* guards all below */
+	pthread_cond_t	idle;		/* nr_requests became 0 */
+	uint32_t	nr_requests;	/* freqs that are not answered */
+	struct handle	*handles;	/* all that are open */
+	struct onode	*onodes[256];	/* open inodes, hashed by inode number */
+	uint32_t	nr_writers;	/* handles open for writing */
+};
+
+/* ---- node numbers: computed, so that a lookup allocates nothing ---- */
+
+/* The control directory and its files, far above any zone. */
+#define CTL_NODE	(UINT64_C(1) << 32)
+
+static inline bool node_is_ctl(fuse_ino_t node)
+{
+	return node >= CTL_NODE;
+}
+
+/* FUSE wants 1 for the root, where zonefs has a zone. */
+static inline fuse_ino_t node_of(const struct mnt *m, uint64_t ino)
+{
+	return ino == m->root_ino ? FUSE_ROOT_ID : ino + 2;
+}
+
+static inline uint64_t ino_of(const struct mnt *m, fuse_ino_t node)
+{
+	return node == FUSE_ROOT_ID ? m->root_ino : node - 2;
+}
+
+/* ino is that of a file on a sequential zone. */
+static inline bool ino_is_seq(const struct mnt *m, uint64_t ino)
+{
+	return ino < m->root_ino && (m->seq_map[ino / 8] & 1u << ino % 8);
+}
+
+/* ---- iobuf.c: memory for one request with data ---- */
+
+/*
+ * The received bytes begin at recv, placed so that the payload of a WRITE, which
+ * comes behind 80 bytes of headers, is data: page aligned.
+ */
+struct iobuf {
+	struct iobuf	*next;
+	struct iobuf	**slot;	/* the receiver's pointer to it, while it has one */
+	char		*recv;
+	char		*data;	/* MNT_MAX_WRITE bytes */
+};
+
+struct iobuf_pool *iobuf_pool_new(void);
+void iobuf_pool_free(struct iobuf_pool *p);
+/* Waits while too many are in use; NULL when memory is short. */
+struct iobuf *iobuf_get(struct iobuf_pool *p);
+void iobuf_put(struct iobuf_pool *p, struct iobuf *b);
+/* Give the memory of unused buffers back. */
+void iobuf_trim(struct iobuf_pool *p);
+/*
+ * Take the buffer away from the thread that received data (the payload of the
+ * WRITE that this thread is handling), which will get itself another one.
+ */
+struct iobuf *iobuf_take(const char *data);
+
+/* ---- loop.c: the threads that receive requests ---- */
+
+struct loop;
+
+int loop_start(struct mnt *m, struct loop **loop, struct zerr *e);
+/* A descriptor that becomes readable when the session has ended. */
+int loop_event_fd(const struct loop *l);
+/* Make the threads return, wait for them, free. 0 or the error that ended them. */
+int loop_stop(struct loop *l);
+
+/* ---- request.c: a request that is answered later ---- */
+
+struct freq {
+	struct zonefs_req zr;
+	struct mnt	*m;
+	fuse_req_t	req;
+	/* Answers req and gives back what f holds, but does not free f. */
+	void		(*reply)(struct freq *f, ssize_t result);
+	/*
+	 * Asks what works on it to end early, and does not complete it before it
+	 * returns; zonefs_cancel unless set otherwise.
+	 */
+	void		(*cancel)(struct freq *f);
+	ssize_t		result;
+	struct freq	*next;		/* in notify's or ctl's list */
+
+	struct handle	*h;
+	struct iobuf	*buf;
+	uint64_t	off;
+	size_t		size;
+	uint64_t	ino;
+	struct fuse_file_info fi;
+	struct zonefs_setattr_args set;
+	char		*line;		/* a control command */
+	atomic_bool	stop;		/* the command shall end early */
+
+	bool		interruptible;
+	/* Orders completion and interrupt, guards all below. Taken by zonefs's done(). */
+	pthread_mutex_t	lock;
+	bool		submitted;	/* and cancel can do something about it */
+	bool		finished, interrupted;
+};
+
+/* NULL after answering ENOMEM. */
+struct freq *freq_new(struct mnt *m, fuse_req_t req,
+		      void (*reply)(struct freq *f, ssize_t result));
+/* Answer now with -errno: for what fails before it is submitted. */
+void freq_fail(struct freq *f, int err);
+/*
+ * To be called right before the zonefs call that takes &f->zr; false when the
+ * request was interrupted and has been answered already.
+ */
+bool freq_submit(struct freq *f, bool interruptible);
+/* What f was submitted to is done with it, though it is not answered yet. */
+void freq_past_cancel(struct freq *f);
+/* Answer and free f: zonefs's done callback, and whoever else ends a request. */
+void freq_finish(struct freq *f, ssize_t result);
+/* Wait until every request is answered. */
+void freq_drain(struct mnt *m);
+/* reply() of calls that return nothing but an errno. */
+void freq_reply_err(struct freq *f, ssize_t result);
+
+/* ---- handle.c: open files ---- */
+
+/* Readers through the page cache of one inode, present while it is open. */
+struct onode {
+	struct onode	*next;
+	uint64_t	ino;
+	uint32_t	refs;
+	atomic_uint	nr_cached;
+};
+
+struct handle {
+	struct handle	*next, **prev;
+	struct zonefs_file *file;	/* NULL for control files, and until open is done */
+	struct ctl_file	*ctl;		/* control file, or NULL */
+	struct onode	*node;
+	int		flags;		/* of open(2) */
+	bool		seq;
+	bool		writable;
+	bool		cached;		/* reads and maps through the page cache */
+};
+
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+/* Not counted and not listed until handle_add. NULL when memory is short. */
+struct handle *handle_new(void);
+/*
+ * Enter a file that is about to be opened, so that nothing can fail after zonefs
+ * opened it; false when memory is short.
+ */
+bool handle_add(struct mnt *m, struct handle *h, uint64_t ino);
+/* Take it out and free it (the file in it is released already). */
+void handle_drop(struct mnt *m, struct handle *h);
+/* Release all that the kernel left open, as it does when the connection breaks. Blocks. */
+void handle_drop_all(struct mnt *m);
+bool handle_any_writer(struct mnt *m);
+
+/* ---- ops.c, file-ops.c, dir-ops.c: the handlers ---- */
+
+extern const struct fuse_lowlevel_ops mnt_ops;
+
+void mnt_fill_stat(const struct zonefs_attr *a, struct stat *st);
+void mnt_fill_entry(const struct mnt *m, const struct zonefs_attr *a,
+		    struct fuse_entry_param *e);
+
+void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+	     struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
+	      off_t off, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+	      struct fuse_file_info *fi);
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+		struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+		    struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t node, int datasync,
+		 struct fuse_file_info *fi);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	      dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
+void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       fuse_ino_t new_parent, const char *new_name, unsigned flags);
+
+/* ---- ctl.c: the directory .zonefsd ---- */
+
+struct ctl *ctl_new(struct mnt *m);
+/* End the commands at hand as soon as possible and refuse new ones. Blocks. */
+void ctl_stop(struct ctl *c);
+void ctl_free(struct ctl *c);	/* after ctl_stop, with no file left open */
+
+int ctl_lookup(const struct mnt *m, const char *name, struct stat *st);
+int ctl_getattr(const struct mnt *m, fuse_ino_t node, struct stat *st);
+/* Entry index of the directory, the dots included; NULL at the end. */
+const char *ctl_readdir(const struct mnt *m, uint64_t index, struct stat *st);
+void ctl_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void ctl_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi);
+void ctl_write(fuse_req_t req, const char *data, size_t size, struct fuse_file_info *fi);
+void ctl_file_free(struct ctl_file *file);
+
+/* ---- ctl-cmd.c: the commands ---- */
+
+/* Carry out one line. Blocks. *stop asks it to end early with -EINTR. 0 or -errno. */
+int ctl_command(struct mnt *m, const char *line, atomic_bool *stop);
+
+/* ---- notify.c: telling the kernel ---- */
+
+/* Takes orders at once, delivers them after notify_start: when FUSE is ready. */
+struct notify *notify_new(struct mnt *m);
+int notify_start(struct notify *n);
+/* Deliver what is queued, then answer all else at once; the thread ends. */
+void notify_stop(struct notify *n);
+void notify_free(struct notify *n);
+
+/* The kernel shall forget attributes and pages of ino. Does not block. */
+void notify_inode(struct notify *n, uint64_t ino);
+/* Have the pages of f's file from pos on dropped, then finish f with result. */
+void notify_then_finish(struct notify *n, struct freq *f, uint64_t pos, ssize_t result);
+/* An error made the file system read-only: show it in the mount table. */
+void notify_readonly(struct notify *n);
+/* The last writer went: a remount that was refused may work now. */
+void notify_no_writer(struct notify *n);
+/* Wait until what is queued now has been delivered. */
+void notify_flush(struct notify *n);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Open files. Listed, because the kernel sends no RELEASE when the connection
+ * breaks (umount -f, a signal to the daemon), and counted by inode, because a
+ * write must know whether somebody may have its pages cached.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fuse_i.h"
+
+struct handle *handle_new(void)
+{
+	return calloc(1, sizeof(struct handle));
+}
+
+static struct onode **onode_bucket(struct mnt *m, uint64_t ino)
+{
+	return &m->onodes[ino % (sizeof(m->onodes) / sizeof(m->onodes[0]))];
+}
+
+/* m->lock held. */
+static struct onode *onode_get(struct mnt *m, uint64_t ino)
+{
+	struct onode **bucket = onode_bucket(m, ino), *n;
+
+	for (n = *bucket; n; n = n->next)
+		if (n->ino == ino)
+			break;
+	if (!n) {
+		n = calloc(1, sizeof(*n));
+		if (!n)
+			return NULL;
+		n->ino = ino;
+		n->next = *bucket;
+		*bucket = n;
+	}
+	n->refs++;
+	return n;
+}
+
+/* m->lock held. */
+static void onode_put(struct mnt *m, struct onode *n)
+{
+	struct onode **p;
+
+	if (--n->refs)
+		return;
+	for (p = onode_bucket(m, n->ino); *p != n; p = &(*p)->next)
+		;
+	*p = n->next;
+	free(n);
+}
+
+/* m->lock held. */
+static void list_add(struct mnt *m, struct handle *h)
+{
+	h->next = m->handles;
+	h->prev = &m->handles;
+	if (h->next)
+		h->next->prev = &h->next;
+	m->handles = h;
+}
+
+/* m->lock held. */
+static void list_del(struct handle *h)
+{
+	if (!h->prev)
+		return;
+	*h->prev = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
+	h->prev = NULL;
+}
+
+bool handle_add(struct mnt *m, struct handle *h, uint64_t ino)
+{
+	pthread_mutex_lock(&m->lock);
+	if (!h->ctl) {
+		h->node = onode_get(m, ino);
+		if (!h->node) {
+			pthread_mutex_unlock(&m->lock);
+			return false;
+		}
+		atomic_fetch_add(&h->node->nr_cached, h->cached);
+		m->nr_writers += h->writable;
+	}
+	list_add(m, h);
+	pthread_mutex_unlock(&m->lock);
+	return true;
+}
+
+void handle_drop(struct mnt *m, struct handle *h)
+{
+	bool last_writer = false;
+
+	pthread_mutex_lock(&m->lock);
+	list_del(h);
+	if (h->node) {
+		atomic_fetch_sub(&h->node->nr_cached, h->cached);
+		onode_put(m, h->node);
+		m->nr_writers -= h->writable;
+		last_writer = h->writable && !m->nr_writers;
+	}
+	pthread_mutex_unlock(&m->lock);
+	ctl_file_free(h->ctl);
+	free(h);
+	if (!last_writer)
+		return;
+	iobuf_trim(m->pool);
+	notify_no_writer(m->notify);
+}
+
+bool handle_any_writer(struct mnt *m)
+{
+	bool any;
+
+	pthread_mutex_lock(&m->lock);
+	any = m->nr_writers != 0;
+	pthread_mutex_unlock(&m->lock);
+	return any;
+}
+
+struct waiter {
+	struct zonefs_req zr;
+	pthread_mutex_t	lock;
+	pthread_cond_t	cond;
+	bool		done;
+};
+
+static void waiter_done(struct zonefs_req *zr, ssize_t result)
+{
+	struct waiter *w = (struct waiter *)zr;	/* zr comes first */
+
+	pthread_mutex_lock(&w->lock);
+	w->done = true;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void release_and_wait(struct zonefs_file *file)
+{
+	struct waiter w = {
+		.zr.done = waiter_done,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER,
+	};
+
+	zonefs_release(file, &w.zr);
+	pthread_mutex_lock(&w.lock);
+	while (!w.done)
+		pthread_cond_wait(&w.cond, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+}
+
+void handle_drop_all(struct mnt *m)
+{
+	struct handle *h;
+
+	/* No thread receives requests any more: the list changes only here. */
+	while ((h = m->handles)) {
+		if (h->file)
+			release_and_wait(h->file);
+		handle_drop(m, h);
+	}
+}

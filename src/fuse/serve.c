@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The order in which a mount is built up and torn down. The file system is
+ * unmounted while requests are still served, as unmounting may cause some; what
+ * tells the kernel things ends before those who serve it do; the device is
+ * closed last.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "caps.h"
+#include "fuse_i.h"
+#include "fuse-log.h"
+
+/* How long the device's present holder may take to shut down. */
+#define DEVICE_WAIT_MS	10000
+
+struct serve {
+	struct mnt	m;
+	struct loop	*loop;
+	int		signal_fd;
+	bool		mounted;	/* libfuse has mounted, and must clean up */
+	bool		notifying;
+};
+
+extern char **environ;
+
+/* ---- the device and what zonefs makes of it ---- */
+
+static void on_attr_changed(void *ctx, uint64_t ino)
+{
+	struct mnt *m = ctx;
+
+	notify_inode(m->notify, ino);
+}
+
+static void on_readonly(void *ctx)
+{
+	struct mnt *m = ctx;
+
+	notify_readonly(m->notify);
+}
+
+/* Which inodes are sequential files, for the way they are opened. */
+static int map_zones(struct mnt *m, struct zerr *e)
+{
+	const struct zdev_info *info = zdev_info(m->dev);
+	struct zdev_zone zones[64];
+	uint32_t zno, nr, i;
+	int ret;
+
+	m->seq_map = calloc(1, info->nr_zones / 8 + 1);
+	if (!m->seq_map)
+		return zerr_errno(e, ENOMEM, "%s", m->opts->device);
+	for (zno = 0; zno < info->nr_zones; zno += nr) {
+		nr = info->nr_zones - zno < 64 ? info->nr_zones - zno : 64;
+		ret = zdev_report(m->dev, zno, nr, zones);
+		if (ret)
+			return zerr_errno(e, -ret, "%s: cannot report zones", m->opts->device);
+		for (i = 0; i < nr; i++)
+			if (zones[i].type != BLK_ZONE_TYPE_CONVENTIONAL)
+				m->seq_map[(zno + i) / 8] |= 1u << (zno + i) % 8;
+	}
+	return 0;
+}
+
+struct open_args {
+	struct mnt	*m;
+	struct zerr	*e;
+};
+
+static int open_device(void *arg)
+{
+	struct open_args *a = arg;
+	struct mnt *m = a->m;
+	struct zdev_open_opts zo = {
+		.read_only = m->opts->zonefs.read_only,
+		.powercut = m->opts->powercut,
+		.wait_ms = DEVICE_WAIT_MS,
+		.log = m->log,
+	};
+	struct zonefs_events ev = {
+		.attr_changed = on_attr_changed, .went_readonly = on_readonly, .ctx = m,
+	};
+	int ret;
+
+	ret = zdev_open(m->opts->device, &zo, &m->dev, a->e);
+	if (ret)
+		return ret;
+	ret = map_zones(m, a->e);
+	if (ret)
+		return ret;
+	m->root_ino = zdev_info(m->dev)->nr_zones;	/* Z4 */
+	m->notify = notify_new(m);
+	if (!m->notify)
+		return zerr_errno(a->e, ENOMEM, "%s", m->opts->device);
+	return zonefs_mount(m->dev, &m->opts->zonefs, &ev, m->log, &m->fs, a->e);
+}
+
+static int close_device(struct serve *s, struct zerr *e)
+{
+	struct mnt *m = &s->m;
+	int ret = 0, err;
+
+	if (m->fs)
+		ret = zonefs_unmount(m->fs);
+	if (m->dev) {
+		err = zdev_close(m->dev);
+		ret = ret ? ret : err;
+	}
+	notify_free(m->notify);
+	free(m->seq_map);
+	if (ret)
+		zerr_errno(e, -ret, "%s: the last data may not be on the device",
+			   m->opts->device);
+	return ret;
+}
+
+/* ---- the FUSE session ---- */
+
+static int new_session(struct mnt *m, struct zerr *e)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(m->opts->fuse.argc, m->opts->fuse.argv);
+
+	/* libfuse changes args, in a copy of its own. */
+	fuse_log_capture(e);
+	m->se = fuse_session_new(&args, &mnt_ops, sizeof(mnt_ops), m);
+	fuse_log_release();
+	fuse_opt_free_args(&args);
+	if (m->se)
+		return 0;
+	return zerr_set(e, EINVAL, "%s: %s", m->opts->mountpoint,
+			*e->msg ? e->msg : "cannot set up FUSE");
+}
+
+static int mount_session(struct serve *s, struct zerr *e)
+{
+	struct zerr cause = { "" };
+	int ret;
+
+	fuse_log_capture(&cause);
+	ret = fuse_session_mount(s->m.se, s->m.opts->mountpoint);
+	fuse_log_release();
+	if (ret)
+		return zerr_set(e, EIO, "%s: %s", s->m.opts->mountpoint,
+				*cause.msg ? cause.msg : "mount failed");
+	s->mounted = true;
+	return 0;
+}
+
+/* Run fusermount3 -u, which unmounts for those who may not. true if it did. */
+static bool run_fusermount(const char *mountpoint, bool lazy)
+{
+	char *argv[] = {
+		(char *)"fusermount3", (char *)"-q", (char *)(lazy ? "-uz" : "-u"),
+		(char *)"--", (char *)mountpoint, NULL,
+	};
+	int status;
+	pid_t pid;
+
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
+		return false;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static bool unmount(const char *mountpoint, bool lazy)
+{
+	if (!umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))
+		return true;
+	return errno == EPERM && run_fusermount(mountpoint, lazy);
+}
+
+/* A signal came. Without open files all is gone at once, else they end with us. */
+static void unmount_at_signal(struct serve *s)
+{
+	const char *mountpoint = s->m.opts->mountpoint;
+
+	if (unmount(mountpoint, false))
+		return;
+	/*
+	 * libfuse would unmount once more, and take away whatever is mounted there
+	 * by then.
+	 */
+	if (unmount(mountpoint, true))
+		s->mounted = false;
+	zlog(s->m.log, ZLOG_WARN, "%s: ended by a signal with files open", mountpoint);
+}
+
+/* ---- life ---- */
+
+static int block_signals(struct serve *s, struct zerr *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return s->signal_fd < 0 ? zerr_errno(e, errno, "cannot wait for signals") : 0;
+}
+
+static int start_threads(struct serve *s, struct zerr *e)
+{
+	struct mnt *m = &s->m;
+	int ret;
+
+	m->ctl = ctl_new(m);
+	if (!m->ctl)
+		return zerr_errno(e, EAGAIN, "%s: cannot start threads", m->opts->mountpoint);
+	ret = notify_start(m->notify);
+	if (ret)
+		return zerr_errno(e, -ret, "%s: cannot start threads", m->opts->mountpoint);
+	s->notifying = true;
+	return loop_start(m, &s->loop, e);
+}
+
+/* Undo what start has done so far. 0, or -errno with *e. */
+static int teardown(struct serve *s, struct zerr *e)
+{
+	struct mnt *m = &s->m;
+	int ret;
+
+	if (m->ctl)
+		ctl_stop(m->ctl);
+	if (s->notifying)
+		notify_stop(m->notify);
+	if (s->loop && (ret = loop_stop(s->loop)))
+		zlog(m->log, ZLOG_ERR, "%s: FUSE: %s", m->opts->mountpoint, strerror(-ret));
+	freq_drain(m);
+	handle_drop_all(m);
+	if (s->mounted)
+		fuse_session_unmount(m->se);
+	ctl_free(m->ctl);
+	ret = close_device(s, e);
+	if (m->se)
+		fuse_session_destroy(m->se);
+	iobuf_pool_free(m->pool);
+	if (s->signal_fd >= 0)
+		close(s->signal_fd);
+	pthread_cond_destroy(&m->idle);
+	pthread_mutex_destroy(&m->lock);
+	free(s);
+	return ret;
+}
+
+static int start(struct serve *s, struct zerr *e)
+{
+	struct open_args a = { .m = &s->m, .e = e };
+	int ret;
+
+	ret = block_signals(s, e);
+	if (!ret)
+		ret = new_session(&s->m, e);
+	if (!ret)
+		ret = caps_run_for_device(s->m.opts->device, open_device, &a, e);
+	if (!ret)
+		ret = mount_session(s, e);
+	if (!ret)
+		ret = caps_drop(e);
+	if (!ret)
+		ret = start_threads(s, e);
+	return ret;
+}
+
+int serve_start(const struct options *o, const struct zlog *log, struct serve **sp,
+		struct zerr *e)
+{
+	struct serve *s = calloc(1, sizeof(*s));
+	struct zerr ignored;
+	int ret;
+
+	if (!s)
+		return zerr_errno(e, ENOMEM, "%s", o->device);
+	s->m.opts = o;
+	s->m.log = log;
+	s->signal_fd = -1;
+	pthread_mutex_init(&s->m.lock, NULL);
+	pthread_cond_init(&s->m.idle, NULL);
+	s->m.pool = iobuf_pool_new();
+	ret = s->m.pool ? start(s, e) : zerr_errno(e, ENOMEM, "%s", o->device);
+	if (ret)
+		teardown(s, &ignored);
+	else
+		*sp = s;
+	return ret;
+}
+
+void serve_wait(struct serve *s)
+{
+	struct pollfd p[] = {
+		{ .fd = s->signal_fd, .events = POLLIN },
+		{ .fd = loop_event_fd(s->loop), .events = POLLIN },
+	};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			break;
+	if (!p[1].revents)
+		unmount_at_signal(s);
+}
+
+int serve_stop(struct serve *s, struct zerr *e)
+{
+	return teardown(s, e);
+}
