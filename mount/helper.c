@@ -139,7 +139,7 @@ int helper_current_flags(const char *mountpoint, unsigned long *mount_flags)
 
 static int kernel_remount(const char *mountpoint, unsigned long flags)
 {
-	return mount("none", mountpoint, NULL, MS_REMOUNT | flags, NULL) ? -errno : 0;
+	return mount("none", mountpoint, ZONEFSD_FSTYPE, MS_REMOUNT | flags, NULL) ? -errno : 0;
 }
 
 static int daemon_remount(const char *mountpoint, bool ro, const char *opts)

@@ -223,7 +223,7 @@ static int configure(int nr, const struct backing *b, struct zerr *e)
 		.info.lo_flags = LO_FLAGS_DIRECT_IO |
 				 (b->read_only ? LO_FLAGS_READ_ONLY : 0),
 	};
-	struct loop_info64 info;
+	struct loop_info64 info = { .lo_device = 0 };
 	char name[32];
 	int fd, ret;
 
@@ -327,7 +327,7 @@ static bool path_on_ours(struct libmnt_table *tb, const char *path)
  */
 static int loop_get(struct libmnt_table *tb, int nr, struct loop *l)
 {
-	struct loop_info64 info;
+	struct loop_info64 info = { .lo_device = 0 };
 	char size[32], name[32];
 	int fd, ret;
 
