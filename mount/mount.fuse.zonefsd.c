@@ -134,12 +134,7 @@ static char *daemon_opts(const struct args *a)
 	const char *fs = a->fs_opts ? a->fs_opts : "";
 	char *opts;
 
-	if (asprintf(&opts, "%s%s%s", vfs, *vfs && *fs ? "," : "", fs) < 0)
-		return NULL;
-	/* The kernel's defaults, for which FUSE has no names. */
-	mnt_optstr_remove_option(&opts, "relatime");
-	mnt_optstr_remove_option(&opts, "loud");
-	return opts;
+	return asprintf(&opts, "%s%s%s", vfs, *vfs && *fs ? "," : "", fs) < 0 ? NULL : opts;
 }
 
 static int run_daemon(const struct args *a)
@@ -223,7 +218,7 @@ static int do_mount(const struct args *a)
  */
 static const char *const mount_time_opts[] = {
 	"strict", "uid", "gid", "perm", "allow_other", "append_buffer", "buffers",
-	"flush_interval", "no_passthrough", "cache",
+	"flush_interval", "no_passthrough", "powercut", "cache",
 	/* as the kernel shows a FUSE mount */
 	"user_id", "group_id", "default_permissions", "max_read", "blksize",
 	"fsname", "subtype", "rootmode", "fd",
