@@ -156,16 +156,17 @@ struct zonefs_req {
 	struct zonefs_req *next_work;	/* the list of the helper thread */
 	_Atomic(struct zonefs_zone *) waits_on;	/* set while it may be cancelled */
 
-	/* Runs next, and what follows when the present part is through. */
+	/* What runs next, and a stack of what follows when that part is through. */
 	struct zonefs_req *(*step)(struct zonefs_req *r);
-	struct zonefs_req *(*then)(struct zonefs_req *r);
+	struct zonefs_req *(*then[6])(struct zonefs_req *r);
 	struct zdev_io	io;
 	struct iovec	iov[3];
 	_Atomic int	handoff;
 
 	void		*buf;		/* the caller's data */
-	uint64_t	pos;		/* what is asked, cut to what is possible */
-	size_t		len;
+	uint64_t	pos;
+	size_t		asked;		/* bytes */
+	size_t		len;		/* of these, what is possible */
 	uint64_t	at;		/* how far it is */
 	size_t		part;		/* bytes of the I/O in flight */
 	size_t		from_tail;	/* read: bytes that came from the tail */
@@ -174,9 +175,10 @@ struct zonefs_req {
 	ssize_t		result;
 	int		flags;		/* of the descriptor */
 	uint32_t	gen;
+	uint8_t		depth;		/* of then */
 	uint8_t		op;
 	uint8_t		cause;
-	bool		queued, pinned, started, rmw;
+	bool		queued, pinned, rmw;
 };
 
 /*

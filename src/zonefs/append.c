@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How data gets behind the write pointer. An append is a stream that begins at
+ * the write pointer: the tail, zeros up to r->pos, then the caller's bytes.
+ * Its whole blocks are written in pieces of at most max_io, the rest becomes
+ * the new tail. Nothing is copied but that tail.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "zonefs_i.h"
+
+static uint64_t stream_end(const struct zonefs_req *r)
+{
+	return r->pos + r->len;
+}
+
+/* Add the part of [seg, seg_end), which lies at base, that is in [pos, end). */
+static int add_part(struct zonefs_req *r, int nr, uint64_t pos, uint64_t end,
+		    uint64_t seg, uint64_t seg_end, const uint8_t *base)
+{
+	uint64_t from = pos > seg ? pos : seg;
+	uint64_t to = end < seg_end ? end : seg_end;
+
+	if (from >= to)
+		return nr;
+	r->iov[nr].iov_base = (void *)(uintptr_t)(base + (from - seg));
+	r->iov[nr].iov_len = to - from;
+	return nr + 1;
+}
+
+/* r->iov := the bytes [pos, end) of the stream, at most max_io. Returns the count. */
+static int stream_iov(struct zonefs_req *r, uint64_t pos, uint64_t end)
+{
+	const struct zonefs_active *act = r->zone->act;
+	uint64_t wp = zone_wp(r->fs, r->zone);
+	uint64_t tail_end = wp + act->held;
+	/* Zeros are the same everywhere: let the piece begin in the buffer's start. */
+	uint64_t gap = pos > tail_end ? pos : tail_end;
+	int nr;
+
+	nr = add_part(r, 0, pos, end, wp, tail_end, act->tail);
+	nr = add_part(r, nr, pos, end, gap, r->pos, r->fs->zeroes);
+	return add_part(r, nr, pos, end, r->pos, stream_end(r), r->buf);
+}
+
+/*
+ * [pos, end) of the stream, less than a block, becomes the tail. Readers copy
+ * from act->tail under the stripe, so all that they may see changes in one go.
+ */
+static void copy_tail(struct zonefs_req *r, uint64_t pos, uint64_t end)
+{
+	struct zonefs_active *act = r->zone->act;
+	int nr = stream_iov(r, pos, end);
+	uint8_t *to = act->tail;
+
+	for (int i = 0; i < nr; i++) {
+		if (to != r->iov[i].iov_base)
+			memcpy(to, r->iov[i].iov_base, r->iov[i].iov_len);
+		to += r->iov[i].iov_len;
+	}
+	act->held = (uint32_t)(end - pos);
+}
+
+/* Bytes of the caller's that are in the file. */
+static ssize_t landed(const struct zonefs_req *r)
+{
+	uint64_t size = r->zone->size;
+
+	if (size <= r->pos)
+		return 0;
+	return (ssize_t)(size - r->pos < r->len ? size - r->pos : r->len);
+}
+
+/* The stream is on the device but for the rest, which is stored as tail or not. */
+static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
+{
+	struct zonefs *fs = r->fs;
+	struct zonefs_zone *z = r->zone;
+	uint64_t end = stream_end(r);
+	uint64_t whole = zu_round_down(end, fs->bs);
+
+	zonefs_zone_lock(fs, z);
+	copy_tail(r, whole, end);
+	z->act->stored = stored;
+	zonefs_zone_set_size(fs, z, fs->strict ? whole : end);
+	zonefs_zone_account(fs, z);
+	if (!fs->strict)
+		zonefs_zone_touch(fs, z);
+	zonefs_zone_unlock(fs, z);
+	return zonefs_req_return(r, (ssize_t)r->len);
+}
+
+/* ---- failure ---- */
+
+/* The errno, or how much there was room for. */
+static struct zonefs_req *fail_end(struct zonefs_req *r, ssize_t err)
+{
+	ssize_t n = 0;
+
+	if (zonefs_error_is_soft(r->fs, err)) {
+		zonefs_zone_lock(r->fs, r->zone);
+		n = landed(r);
+		zonefs_zone_unlock(r->fs, r->zone);
+	}
+	return zonefs_req_return(r, n ? n : err);
+}
+
+static struct zonefs_req *tail_put_back(struct zonefs_req *r)
+{
+	if (!r->io.result) {
+		zonefs_zone_lock(r->fs, r->zone);
+		r->zone->act->stored = true;
+		zonefs_zone_unlock(r->fs, r->zone);
+	}
+	return fail_end(r, r->result);
+}
+
+/*
+ * The failed write may have dropped the stored tail, which was acknowledged
+ * long ago: store it again if it still belongs to the write pointer.
+ */
+static struct zonefs_req *recovered(struct zonefs_req *r)
+{
+	struct zonefs_zone *z = r->zone;
+	bool again;
+
+	if (r->fs->strict)
+		return fail_end(r, r->result);
+	zonefs_zone_lock(r->fs, z);
+	again = z->act->held && !(z->flags & (ZF_RO | ZF_OFF));
+	if (again) {
+		z->act->stored = false;
+		r->iov[0].iov_base = z->act->tail;
+		r->iov[0].iov_len = z->act->held;
+	}
+	zonefs_zone_unlock(r->fs, z);
+	if (!again)
+		return fail_end(r, r->result);
+	return zonefs_req_io(r, ZDEV_PUT_TAIL, z->zno, zone_wp(r->fs, z), 1, tail_put_back);
+}
+
+/* ---- the way there ---- */
+
+static struct zonefs_req *tail_put(struct zonefs_req *r)
+{
+	if (!r->io.result) {
+		atomic_fetch_add(&r->fs->count.tails_put, 1);
+		return commit(r, true);
+	}
+	/* No room on this kind of device: it waits in memory for fsync or the end. */
+	if (r->io.result == -EOPNOTSUPP)
+		return commit(r, false);
+	return zonefs_recover(r, "storing a partial block", r->io.result, CAUSE_WRITE, recovered);
+}
+
+static struct zonefs_req *put_rest(struct zonefs_req *r)
+{
+	uint64_t end = stream_end(r);
+	uint64_t whole = zu_round_down(end, r->fs->bs);
+
+	if (whole == end || r->fs->strict)
+		return commit(r, false);
+	return zonefs_req_io(r, ZDEV_PUT_TAIL, r->zone->zno, whole,
+			     stream_iov(r, whole, end), tail_put);
+}
+
+static struct zonefs_req *write_piece(struct zonefs_req *r);
+
+static struct zonefs_req *piece_written(struct zonefs_req *r)
+{
+	ssize_t n = r->io.result;
+
+	if (n >= 0 && (size_t)n != r->part)
+		n = -EIO;
+	if (n < 0)
+		return zonefs_recover(r, "write", n, CAUSE_WRITE, recovered);
+	r->at += r->part;
+	return write_piece(r);
+}
+
+static struct zonefs_req *write_piece(struct zonefs_req *r)
+{
+	struct zonefs *fs = r->fs;
+	uint64_t left = zu_round_down(stream_end(r), fs->bs);
+
+	if (r->at >= left)
+		return put_rest(r);
+	left -= r->at;
+	r->part = left < fs->info->max_io ? left : fs->info->max_io;
+	return zonefs_req_io(r, ZDEV_WRITE, r->zone->zno, r->at,
+			     stream_iov(r, r->at, r->at + r->part), piece_written);
+}
+
+struct zonefs_req *zonefs_append(struct zonefs_req *r, zonefs_step then)
+{
+	struct zonefs_active *act = r->zone->act;
+	uint8_t *tail;
+
+	zonefs_req_call(r, then);
+	/* Before anything is written: a full memory must not cost data. */
+	if (!act->tail && stream_end(r) % r->fs->bs) {
+		tail = malloc(r->fs->bs);
+		if (!tail)
+			return zonefs_req_return(r, -ENOMEM);
+		zonefs_zone_lock(r->fs, r->zone);
+		act->tail = tail;
+		zonefs_zone_unlock(r->fs, r->zone);
+	}
+	r->at = zone_wp(r->fs, r->zone);
+	return write_piece(r);
+}
+
+static struct zonefs_req *sealed(struct zonefs_req *r)
+{
+	ssize_t err = r->result < 0 ? r->result : 0;
+
+	if (!err)
+		atomic_fetch_add(&r->fs->count.tails_padded, 1);
+	return zonefs_req_return(r, err);
+}
+
+static struct zonefs_req *seal_tail(struct zonefs_req *r)
+{
+	r->len = 0;
+	r->pos = zone_wp(r->fs, r->zone) + r->fs->bs;
+	return zonefs_append(r, sealed);
+}
+
+struct zonefs_req *zonefs_seal(struct zonefs_req *r, zonefs_step then)
+{
+	zonefs_req_call(r, then);
+	if (!r->zone->act->held || r->fs->strict)
+		return zonefs_req_return(r, 0);
+	if (!r->zone->act->loaded)
+		return zonefs_tail_load(r, seal_tail);
+	return seal_tail(r);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How a request runs, waits for its turn, for the device or for the helper
+ * thread, and ends. See the top of zonefs_i.h.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "zonefs_i.h"
+
+void zonefs_req_begin(struct zonefs *fs, struct zonefs_zone *z,
+		      struct zonefs_file *file, struct zonefs_req *r)
+{
+	atomic_fetch_add(&fs->inflight, 1);
+	r->fs = fs;
+	r->zone = z;
+	r->file = file;
+	r->next = NULL;
+	r->scratch = NULL;
+	r->result = 0;
+	r->at = 0;
+	r->depth = 0;
+	r->queued = false;
+	r->pinned = false;
+	r->rmw = false;
+}
+
+void zonefs_inflight_put(struct zonefs *fs)
+{
+	if (atomic_fetch_sub(&fs->inflight, 1) == 1)
+		sem_post(fs->idle);
+}
+
+void zonefs_req_run(struct zonefs_req *r)
+{
+	while (r)
+		r = r->step(r);
+}
+
+/*
+ * The device may answer before zdev_submit returns, on this thread or another.
+ * Then the submitter goes on with the next step, in its loop; else the thread
+ * of the completion does. Whoever comes second to the handoff goes on.
+ */
+static void io_done(struct zdev_io *io)
+{
+	struct zonefs_req *r = io->owner;
+
+	if (atomic_exchange(&r->handoff, HANDOFF_DONE) == HANDOFF_LEFT)
+		zonefs_req_run(r);
+}
+
+struct zonefs_req *zonefs_req_io(struct zonefs_req *r, enum zdev_op op, uint32_t zno,
+				 uint64_t pos, int nr_iov, zonefs_step next)
+{
+	r->io = (struct zdev_io) {
+		.op = op, .zno = zno, .pos = pos,
+		.iov = nr_iov ? r->iov : NULL, .nr_iov = nr_iov,
+		.done = io_done, .owner = r,
+	};
+	r->step = next;
+	atomic_store(&r->handoff, HANDOFF_SUBMITTING);
+	zdev_submit(r->fs->dev, &r->io);
+	/* Left to the completion, r may be gone by now. */
+	if (atomic_exchange(&r->handoff, HANDOFF_LEFT) == HANDOFF_DONE)
+		return r;
+	return NULL;
+}
+
+void zonefs_req_call(struct zonefs_req *r, zonefs_step then)
+{
+	assert(r->depth < sizeof(r->then) / sizeof(r->then[0]));
+	r->then[r->depth++] = then;
+}
+
+struct zonefs_req *zonefs_req_return(struct zonefs_req *r, ssize_t result)
+{
+	assert(r->depth);
+	r->result = result;
+	r->step = r->then[--r->depth];
+	return r;
+}
+
+struct zonefs_req *zonefs_req_queue(struct zonefs_req *r, zonefs_step step)
+{
+	struct zonefs_active *act;
+	bool first;
+
+	r->step = step;
+	r->queued = true;
+	zonefs_zone_lock(r->fs, r->zone);
+	act = r->zone->act;
+	first = !act->head;
+	r->next = NULL;
+	if (first) {
+		act->head = r;
+	} else {
+		act->last->next = r;
+		atomic_store(&r->waits_on, r->zone);
+	}
+	act->last = r;
+	zonefs_zone_unlock(r->fs, r->zone);
+	return first ? r : NULL;
+}
+
+/* r is the head and leaves the queue; the next one, if any, becomes it. */
+static struct zonefs_req *dequeue(struct zonefs_req *r)
+{
+	struct zonefs_active *act;
+	struct zonefs_req *next;
+
+	zonefs_zone_lock(r->fs, r->zone);
+	act = r->zone->act;
+	next = r->next;
+	act->head = next;
+	if (next)
+		atomic_store(&next->waits_on, NULL);
+	else
+		act->last = NULL;
+	zonefs_zone_unlock(r->fs, r->zone);
+	r->queued = false;
+	return next;
+}
+
+struct zonefs_req *zonefs_req_finish(struct zonefs_req *r, ssize_t result)
+{
+	struct zonefs_req *next = r->queued ? dequeue(r) : NULL;
+	struct zonefs *fs = r->fs;
+
+	if (r->pinned)
+		zonefs_zone_put(fs, r->zone);
+	free(r->scratch);
+	r->scratch = NULL;
+	r->done(r, result);
+	zonefs_inflight_put(fs);
+	return next;
+}
+
+/* ---- cancelling ---- */
+
+/* Take r, which is not the head, out of the queue. The stripe is held. */
+static void unqueue(struct zonefs_active *act, struct zonefs_req *r)
+{
+	struct zonefs_req *p = act->head;
+
+	while (p->next != r)
+		p = p->next;
+	p->next = r->next;
+	if (act->last == r)
+		act->last = p;
+	r->queued = false;
+}
+
+static struct zonefs_req *interrupted(struct zonefs_req *r)
+{
+	return zonefs_req_finish(r, -EINTR);
+}
+
+void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r)
+{
+	struct zonefs_zone *z = atomic_load(&r->waits_on);
+	bool found;
+
+	if (!z)
+		return;
+	zonefs_zone_lock(fs, z);
+	found = atomic_load(&r->waits_on) == z;
+	if (found) {
+		atomic_store(&r->waits_on, NULL);
+		if (!zonefs_conv_unwait(z->act, r))
+			unqueue(z->act, r);
+	}
+	zonefs_zone_unlock(fs, z);
+	/* Not here: the caller holds a lock that done() will take. */
+	if (found)
+		zonefs_req_defer(r, interrupted);
+}
+
+/* ---- the helper thread ---- */
+
+struct zonefs_req *zonefs_req_defer(struct zonefs_req *r, zonefs_step step)
+{
+	struct zonefs *fs = r->fs;
+
+	r->step = step;
+	r->next_work = NULL;
+	pthread_mutex_lock(&fs->work_lock);
+	if (fs->work)
+		fs->work_last->next_work = r;
+	else
+		fs->work = r;
+	fs->work_last = r;
+	pthread_cond_signal(&fs->work_cond);
+	pthread_mutex_unlock(&fs->work_lock);
+	return NULL;
+}
+
+static void *worker_main(void *arg)
+{
+	struct zonefs *fs = arg;
+	struct zonefs_req *r;
+
+	pthread_mutex_lock(&fs->work_lock);
+	for (;;) {
+		while (!fs->work && !fs->work_stop)
+			pthread_cond_wait(&fs->work_cond, &fs->work_lock);
+		r = fs->work;
+		if (!r)
+			break;
+		fs->work = r->next_work;
+		pthread_mutex_unlock(&fs->work_lock);
+		zonefs_req_run(r);
+		pthread_mutex_lock(&fs->work_lock);
+	}
+	pthread_mutex_unlock(&fs->work_lock);
+	return NULL;
+}
+
+int zonefs_worker_start(struct zonefs *fs)
+{
+	sigset_t all, old;
+	int err;
+
+	/* Signals are main()'s: none may land here. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&fs->worker, NULL, worker_main, fs);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+void zonefs_worker_stop(struct zonefs *fs)
+{
+	pthread_mutex_lock(&fs->work_lock);
+	fs->work_stop = true;
+	pthread_cond_signal(&fs->work_cond);
+	pthread_mutex_unlock(&fs->work_lock);
+	pthread_join(fs->worker, NULL);
+}
