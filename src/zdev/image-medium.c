@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The medium that emu sees: reads, writes and zone commands of an image. */
+#include <errno.h>
+
+#include "image_i.h"
+
+static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
+{
+	struct image *img = m;
+	struct image_ptr cur;
+	int ret;
+
+	ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	if (!ret)
+		ret = image_resets_get(img, zno, &st->resets);
+	if (ret)
+		return ret;
+	st->wp = cur.wp;
+	st->cond = cur.cond;
+	return 0;
+}
+
+static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
+			  int nr_iov)
+{
+	struct image *img = m;
+	const struct image_layout *lay = &img->layout;
+	size_t len = zdev_iov_len(iov, nr_iov);
+	uint64_t end = lay->geo.zone_size;
+	struct image_ptr cur;
+	int ret;
+
+	/* Behind the pointer may lie what a rollback or a failed write left. */
+	if (!image_is_conv(lay, zno)) {
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+		if (ret)
+			return ret;
+		end = cur.wp;
+	}
+	if (pos >= end)
+		return 0;
+	if (len > end - pos)
+		len = end - pos;
+	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
+}
+
+/* The data of a write. Zones that were reset may have to give room first. */
+static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
+			  const struct iovec *iov, int nr_iov, size_t len)
+{
+	uint64_t off = image_zone_offset(&img->layout, zno) + pos;
+	ssize_t ret;
+
+	ret = image_writev(img->fd, iov, nr_iov, len, off);
+	if (ret == -ENOSPC && image_make_room(img))
+		ret = image_writev(img->fd, iov, nr_iov, len, off);
+	return ret;
+}
+
+static ssize_t write_conv(struct image *img, uint32_t zno, uint64_t pos,
+			  const struct iovec *iov, int nr_iov, size_t len)
+{
+	uint64_t size = img->layout.geo.zone_size;
+	int ret;
+
+	ret = image_check_failed(img);
+	if (ret)
+		return ret;
+	if (pos > size || len > size - pos)
+		return -EINVAL;
+	return write_data(img, zno, pos, iov, nr_iov, len);
+}
+
+static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
+			   int nr_iov)
+{
+	struct image *img = m;
+	size_t len = zdev_iov_len(iov, nr_iov);
+	struct image_ptr cur;
+	ssize_t ret;
+
+	if (image_is_conv(&img->layout, zno))
+		return write_conv(img, zno, pos, iov, nr_iov, len);
+	ret = image_prepare(img, zno);
+	if (!ret)
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	if (ret)
+		return ret;
+	if (pos != cur.wp || len > img->layout.geo.zone_capacity - pos)
+		return -EIO;
+	ret = write_data(img, zno, pos, iov, nr_iov, len);
+	if (ret < 0)
+		return ret;
+	cur.wp = pos + len;
+	image_ptr_set(img, zno, IMAGE_CURRENT, &cur);
+	image_tail_forget(img, zno);
+	image_dirty_set(img, zno);
+	return ret;
+}
+
+static int image_reset(void *m, uint32_t zno)
+{
+	struct image *img = m;
+	struct image_ptr p;
+	uint64_t resets;
+	int ret;
+
+	/* Nothing was stored since the last reset. */
+	if (image_is_stale(img, zno))
+		return image_check_failed(img);
+	ret = image_prepare(img, zno);
+	if (!ret)
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &p);
+	if (!ret)
+		ret = image_resets_get(img, zno, &resets);
+	if (ret)
+		return ret;
+	if (!p.wp && !image_tail_exists(img, zno))
+		return 0;
+	resets++;
+	p.wp = 0;
+	p.gen = resets & IMAGE_GEN_MASK;
+	/* In this order: see image-table.c. */
+	image_ptr_set(img, zno, IMAGE_FLUSHED, &p);
+	image_count_set(img, zno, resets);
+	image_ptr_set(img, zno, IMAGE_CURRENT, &p);
+	image_tail_forget(img, zno);
+	return image_stale_add(img, zno);
+}
+
+static int image_finish(void *m, uint32_t zno)
+{
+	struct image *img = m;
+	uint64_t capacity = img->layout.geo.zone_capacity;
+	struct image_ptr cur;
+	int ret;
+
+	ret = image_prepare(img, zno);
+	if (!ret)
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	if (ret)
+		return ret;
+	/* What lies behind the pointer is about to become readable. */
+	ret = image_zero(img->fd, image_zone_offset(&img->layout, zno) + cur.wp,
+			 capacity - cur.wp);
+	if (ret)
+		return ret;
+	cur.wp = capacity;
+	image_ptr_set(img, zno, IMAGE_CURRENT, &cur);
+	image_tail_forget(img, zno);
+	image_dirty_set(img, zno);
+	return 0;
+}
+
+static int image_flush_op(void *m, uint32_t zno)
+{
+	return image_flush(m);
+}
+
+/* Conditions are for good, so at once and not by the next flush. */
+static int image_set_cond(void *m, uint32_t zno, uint8_t cond)
+{
+	struct image *img = m;
+	int ret;
+
+	ret = image_check_failed(img);
+	if (!ret)
+		ret = image_cond_set(img, zno, cond);
+	return ret ? ret : image_table_sync(img, zno, zno);
+}
+
+static int image_put_tail(void *m, uint32_t zno, uint64_t wp, const void *data,
+			  size_t len)
+{
+	struct image *img = m;
+	struct image_ptr cur;
+	int ret;
+
+	ret = image_prepare(img, zno);
+	if (!ret)
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	if (ret)
+		return ret;
+	if (wp != cur.wp || wp == img->layout.geo.zone_capacity ||
+	    len >= img->layout.geo.block_size)
+		return -EINVAL;
+	ret = image_tail_put(img, zno, wp, data, len);
+	if (ret == -ENOSPC && image_make_room(img))
+		ret = image_tail_put(img, zno, wp, data, len);
+	return ret;
+}
+
+static ssize_t image_get_tail(void *m, uint32_t zno, uint64_t wp, void *buf)
+{
+	return image_tail_get(m, zno, wp, buf);
+}
+
+static int image_set_wp(void *m, uint32_t zno, uint64_t wp)
+{
+	struct image *img = m;
+	struct image_ptr p;
+	int ret;
+
+	ret = image_prepare(img, zno);
+	if (!ret)
+		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &p);
+	if (ret)
+		return ret;
+	if (wp > p.wp)
+		return -EINVAL;
+	/* The zone will have the pointers in between again, with other tails. */
+	ret = image_tail_clear(img, zno);
+	if (ret)
+		return ret;
+	p.wp = wp;
+	image_ptr_set(img, zno, IMAGE_FLUSHED, &p);
+	image_ptr_set(img, zno, IMAGE_CURRENT, &p);
+	image_dirty_set(img, zno);
+	return 0;
+}
+
+static int image_close_op(void *m)
+{
+	return image_close(m);
+}
+
+static void image_abandon(void *m)
+{
+	image_free(m);
+}
+
+const struct emu_medium_ops image_ops = {
+	.load		= image_load,
+	.read		= image_read,
+	.write		= image_write,
+	.reset		= image_reset,
+	.finish		= image_finish,
+	.flush		= image_flush_op,
+	.set_cond	= image_set_cond,
+	.put_tail	= image_put_tail,
+	.get_tail	= image_get_tail,
+	.set_wp		= image_set_wp,
+	.close		= image_close_op,
+	.abandon	= image_abandon,
+};
