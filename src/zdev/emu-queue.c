@@ -158,7 +158,7 @@ static void *worker(void *arg)
 	struct emu_queue *q = &emu->queue;
 	struct emu_lane *lane;
 	struct zdev_io *io;
-	bool ordered;
+	bool ordered, live;
 
 	pthread_mutex_lock(&emu->lock);
 	for (;;) {
@@ -167,16 +167,47 @@ static void *worker(void *arg)
 		if (!q->first)
 			break;
 		io = start_one(q, &lane, &ordered);
+		live = !q->cut;
+		q->nr_live += live;
 		pthread_mutex_unlock(&emu->lock);
 
 		/* Completed while the lane is held: done() keeps the zone's order. */
-		zdev_complete(io, emu_exec(emu, io));
+		zdev_complete(io, live ? emu_exec(emu, io) : -EIO);
 
 		pthread_mutex_lock(&emu->lock);
 		end_one(emu, lane, ordered);
+		q->nr_live -= live;
+		if (q->cut && live && !q->nr_live)
+			pthread_cond_broadcast(&q->quiet);
 	}
 	pthread_mutex_unlock(&emu->lock);
 	return NULL;
+}
+
+int emu_queue_cut(struct emu *emu)
+{
+	struct emu_queue *q = &emu->queue;
+	int ret = 0;
+
+	pthread_mutex_lock(&emu->lock);
+	if (q->cut)
+		ret = -EIO;
+	q->cut = true;
+	while (q->nr_live)
+		pthread_cond_wait(&q->quiet, &emu->lock);
+	pthread_mutex_unlock(&emu->lock);
+	return ret;
+}
+
+void emu_queue_kill(struct emu *emu)
+{
+	struct emu_queue *q = &emu->queue;
+
+	pthread_mutex_lock(&emu->lock);
+	q->dead = true;
+	while (q->nr_running)
+		pthread_cond_wait(&q->quiet, &emu->lock);
+	pthread_mutex_unlock(&emu->lock);
 }
 
 static unsigned default_workers(void)
@@ -203,6 +234,8 @@ int emu_queue_start(struct emu *emu, unsigned nr_workers)
 	if (!q->workers)
 		return -ENOMEM;
 	pthread_cond_init(&q->work, NULL);
+	pthread_cond_init(&q->quiet, NULL);
+	pthread_cond_init(&q->quiet, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
 	while (!ret && q->nr_workers < nr_workers) {
@@ -233,5 +266,7 @@ void emu_queue_stop(struct emu *emu)
 		free(lane);
 	}
 	pthread_cond_destroy(&q->work);
+	pthread_cond_destroy(&q->quiet);
+	pthread_cond_destroy(&q->quiet);
 	free(q->workers);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "emu_i.h"
+#include "powercut.h"
 #include "zonefsd/units.h"
 
 /* Zones reported under one hold of the lock. */
@@ -88,21 +89,22 @@ static void describe(const struct emu *emu, uint32_t zno, struct zdev_zone *zone
 		zone->wp = ZDEV_WP_NONE;
 }
 
-/* Describe zones from *zno up to end; stops at a stale one and returns true. */
-static bool describe_chunk(struct emu *emu, uint32_t *zno, uint32_t end,
-			   struct zdev_zone **zone)
+/* Describe zones from *zno up to end. 1: stopped at a stale one; 0 or -EIO. */
+static int describe_chunk(struct emu *emu, uint32_t *zno, uint32_t end,
+			  struct zdev_zone **zone)
 {
-	bool stale = false;
+	int ret;
 
 	pthread_mutex_lock(&emu->lock);
-	for (; *zno < end; (*zno)++) {
-		stale = emu->conds.zones[*zno].stale;
-		if (stale)
+	ret = emu->queue.cut ? -EIO : 0;
+	for (; !ret && *zno < end; (*zno)++) {
+		ret = emu->conds.zones[*zno].stale;
+		if (ret)
 			break;
 		describe(emu, *zno, (*zone)++);
 	}
 	pthread_mutex_unlock(&emu->lock);
-	return stale;
+	return ret;
 }
 
 static int emu_report(struct zdev *dev, uint32_t zno, uint32_t nr,
@@ -116,10 +118,11 @@ static int emu_report(struct zdev *dev, uint32_t zno, uint32_t nr,
 		uint32_t chunk = end - zno < REPORT_CHUNK ? end - zno : REPORT_CHUNK;
 		int ret;
 
-		if (!describe_chunk(emu, &zno, zno + chunk, &zones))
-			continue;
-		call.zno = zno;
-		ret = (int)run_call(emu, &call);
+		ret = describe_chunk(emu, &zno, zno + chunk, &zones);
+		if (ret > 0) {
+			call.zno = zno;
+			ret = (int)run_call(emu, &call);
+		}
 		if (ret)
 			return ret;
 	}
@@ -141,6 +144,27 @@ static int emu_set_zone_cond(struct zdev *dev, uint32_t zno, uint8_t cond)
 	if (dev->info.read_only)
 		return -EPERM;
 	return (int)run_call(to_emu(dev), &call);
+}
+
+static int emu_power_cut(struct zdev *dev)
+{
+	struct emu *emu = to_emu(dev);
+	int ret;
+
+	if (!emu->powercut)
+		return -EOPNOTSUPP;
+	ret = emu_queue_cut(emu);
+	return ret ? ret : powercut_drop(emu->medium);
+}
+
+static int emu_power_cut(struct zdev *dev)
+{
+	struct emu *emu = to_emu(dev);
+
+	if (!emu->powercut)
+		return -EOPNOTSUPP;
+	emu_queue_kill(emu);
+	return powercut_drop(emu->medium);
 }
 
 static void emu_free(struct emu *emu)
@@ -167,6 +191,7 @@ static const struct zdev_ops emu_ops = {
 	.report		= emu_report,
 	.get_tail	= emu_get_tail,
 	.set_cond	= emu_set_zone_cond,
+	.power_cut	= emu_power_cut,
 	.close		= emu_close,
 };
 
@@ -218,6 +243,36 @@ static int load_all(struct emu *emu, struct zerr *e)
 	return 0;
 }
 
+/* Put the write cache of power-cut mode in front of the medium. */
+static int add_cache(struct emu *emu, const struct emu_params *p)
+{
+	int ret;
+
+	ret = powercut_create(p->ops, p->medium, &p->geometry, &emu->medium);
+	if (!ret) {
+		emu->ops = &powercut_ops;
+		emu->powercut = true;
+	}
+	return ret;
+}
+
+/* Last of all, as from then on the medium is the cache's. */
+static int add_powercut(struct emu *emu, const struct emu_params *p)
+{
+	void *pc;
+	int ret;
+
+	if (!p->powercut || p->read_only)
+		return 0;
+	ret = powercut_create(p->ops, p->medium, &p->geometry, &pc);
+	if (ret)
+		return ret;
+	emu->ops = &powercut_ops;
+	emu->medium = pc;
+	emu->powercut = true;
+	return 0;
+}
+
 int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 {
 	struct emu *emu;
@@ -240,14 +295,30 @@ int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 	ret = load_all(emu, e);
 	if (ret)
 		goto fail;
+	if (p->powercut) {
+		ret = add_cache(emu, p);
+		if (ret) {
+			zerr_errno(e, -ret, "%s", p->path);
+			goto fail;
+		}
+	}
 	ret = emu_queue_start(emu, p->nr_workers);
 	if (ret) {
 		zerr_errno(e, -ret, "%s: starting threads", p->path);
 		goto fail;
 	}
+	ret = add_powercut(emu, p);
+	if (ret) {
+		zerr_errno(e, -ret, "%s", p->path);
+		emu_queue_stop(emu);
+		goto fail;
+	}
 	*dev = &emu->dev;
 	return 0;
 fail:
+	/* The medium stays the caller's. */
+	if (emu->powercut)
+		powercut_free(emu->medium);
 	emu_free(emu);
 	return ret;
 }

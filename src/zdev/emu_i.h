@@ -114,7 +114,13 @@ struct emu_queue {
 	unsigned	max_loose;	/* of one lane at a time, so that a slow zone
 					 * leaves workers to the others */
 	pthread_cond_t	work;		/* a lane became ready, or stop was set */
+	pthread_cond_t	quiet;		/* nr_running went to 0 */
+	unsigned	nr_running;	/* operations that a worker carries out */
 	bool		stop;
+	bool		dead;		/* the power is gone: nothing is carried out any more */
+	bool		cut;		/* power is off: what starts from now on fails */
+	unsigned	nr_live;	/* operations under way that started before */
+	pthread_cond_t	quiet;		/* the last of them ended */
 	unsigned	nr_workers;
 	pthread_t	*workers;
 };
@@ -123,6 +129,7 @@ struct emu {
 	struct zdev	dev;
 	const struct emu_medium_ops *ops;
 	void		*medium;
+	bool		powercut;	/* medium is powercut.c's, in front of the real one */
 	const struct zlog *log;
 	char		*path;
 	pthread_mutex_t	lock;		/* guards conds and queue */
@@ -133,6 +140,18 @@ struct emu {
 int emu_queue_start(struct emu *emu, unsigned nr_workers);
 /* No operation may be queued. */
 void emu_queue_stop(struct emu *emu);
+
+/*
+ * Let every operation from now on fail with -EIO and wait for those under way. 0,
+ * or -EIO when that was done before. Not from a done() callback.
+ */
+int emu_queue_cut(struct emu *emu);
+
+/*
+ * Fail all that is queued or comes later with -EIO, and wait until no worker is
+ * at work. Not from a worker.
+ */
+void emu_queue_kill(struct emu *emu);
 
 /* Ordered: one at a time with the others of the zone, as submitted. Else loose. */
 void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered);
