@@ -336,6 +336,15 @@ same()
 	}
 }
 
+# no COMMAND...: it must fail. (A "!" line does not fail a test.)
+no()
+{
+	if "$@"; then
+		echo "succeeded: $*"
+		return 1
+	fi
+}
+
 # refused STATUS REGEX COMMAND...: exit status, one line on stderr that matches,
 # nothing on stdout.
 refused()

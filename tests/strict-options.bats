@@ -40,7 +40,7 @@ info()
 	for o in errors=continue errors=panic errors= errors foo=bar bad_option \
 			explicit-open=1 no-explicit-open strict=1; do
 		refused 1 "^zonefsd: .*${o%%=*}" zonefsd -o "$o" "$DEV" "$MNT"
-		! mountpoint -q "$MNT"
+		no mountpoint -q "$MNT"
 	done
 }
 
