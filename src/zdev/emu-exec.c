@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "emu_i.h"
-#include "zonefsd/units.h"
 
 /* ---- before an operation is queued ---- */
 

@@ -199,17 +199,6 @@ int emu_queue_cut(struct emu *emu)
 	return ret;
 }
 
-void emu_queue_kill(struct emu *emu)
-{
-	struct emu_queue *q = &emu->queue;
-
-	pthread_mutex_lock(&emu->lock);
-	q->dead = true;
-	while (q->nr_running)
-		pthread_cond_wait(&q->quiet, &emu->lock);
-	pthread_mutex_unlock(&emu->lock);
-}
-
 static unsigned default_workers(void)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -234,7 +223,6 @@ int emu_queue_start(struct emu *emu, unsigned nr_workers)
 	if (!q->workers)
 		return -ENOMEM;
 	pthread_cond_init(&q->work, NULL);
-	pthread_cond_init(&q->quiet, NULL);
 	pthread_cond_init(&q->quiet, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
@@ -266,7 +254,6 @@ void emu_queue_stop(struct emu *emu)
 		free(lane);
 	}
 	pthread_cond_destroy(&q->work);
-	pthread_cond_destroy(&q->quiet);
 	pthread_cond_destroy(&q->quiet);
 	free(q->workers);
 }

@@ -7,7 +7,6 @@
 
 #include "emu_i.h"
 #include "powercut.h"
-#include "zonefsd/units.h"
 
 /* Zones reported under one hold of the lock. */
 #define REPORT_CHUNK	1024
@@ -157,16 +156,6 @@ static int emu_power_cut(struct zdev *dev)
 	return ret ? ret : powercut_drop(emu->medium);
 }
 
-static int emu_power_cut(struct zdev *dev)
-{
-	struct emu *emu = to_emu(dev);
-
-	if (!emu->powercut)
-		return -EOPNOTSUPP;
-	emu_queue_kill(emu);
-	return powercut_drop(emu->medium);
-}
-
 static void emu_free(struct emu *emu)
 {
 	emu_conds_free(&emu->conds);
@@ -256,23 +245,6 @@ static int add_cache(struct emu *emu, const struct emu_params *p)
 	return ret;
 }
 
-/* Last of all, as from then on the medium is the cache's. */
-static int add_powercut(struct emu *emu, const struct emu_params *p)
-{
-	void *pc;
-	int ret;
-
-	if (!p->powercut || p->read_only)
-		return 0;
-	ret = powercut_create(p->ops, p->medium, &p->geometry, &pc);
-	if (ret)
-		return ret;
-	emu->ops = &powercut_ops;
-	emu->medium = pc;
-	emu->powercut = true;
-	return 0;
-}
-
 int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 {
 	struct emu *emu;
@@ -305,12 +277,6 @@ int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 	ret = emu_queue_start(emu, p->nr_workers);
 	if (ret) {
 		zerr_errno(e, -ret, "%s: starting threads", p->path);
-		goto fail;
-	}
-	ret = add_powercut(emu, p);
-	if (ret) {
-		zerr_errno(e, -ret, "%s", p->path);
-		emu_queue_stop(emu);
 		goto fail;
 	}
 	*dev = &emu->dev;

@@ -114,10 +114,7 @@ struct emu_queue {
 	unsigned	max_loose;	/* of one lane at a time, so that a slow zone
 					 * leaves workers to the others */
 	pthread_cond_t	work;		/* a lane became ready, or stop was set */
-	pthread_cond_t	quiet;		/* nr_running went to 0 */
-	unsigned	nr_running;	/* operations that a worker carries out */
 	bool		stop;
-	bool		dead;		/* the power is gone: nothing is carried out any more */
 	bool		cut;		/* power is off: what starts from now on fails */
 	unsigned	nr_live;	/* operations under way that started before */
 	pthread_cond_t	quiet;		/* the last of them ended */
@@ -146,12 +143,6 @@ void emu_queue_stop(struct emu *emu);
  * or -EIO when that was done before. Not from a done() callback.
  */
 int emu_queue_cut(struct emu *emu);
-
-/*
- * Fail all that is queued or comes later with -EIO, and wait until no worker is
- * at work. Not from a worker.
- */
-void emu_queue_kill(struct emu *emu);
 
 /* Ordered: one at a time with the others of the zone, as submitted. Else loose. */
 void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered);
