@@ -279,6 +279,7 @@ int zdev_mem_create(const struct zdev_geometry *g, struct zdev **dev, struct zer
 	struct emu_params p = {
 		.ops = &mem_ops, .geometry = *g, .backend = "mem", .path = "",
 	};
+	struct zdev *backend;
 	struct mem *m;
 	int ret;
 
@@ -292,12 +293,14 @@ int zdev_mem_create(const struct zdev_geometry *g, struct zdev **dev, struct zer
 	pthread_mutex_init(&m->lock, NULL);
 	m->zones = calloc(g->nr_zones, sizeof(*m->zones));
 	p.medium = m;
-	ret = m->zones ? emu_create(&p, dev, e) :
+	ret = m->zones ? emu_create(&p, &backend, e) :
 			 zerr_errno(e, ENOMEM, "device in memory");
 	if (ret) {
 		pthread_mutex_destroy(&m->lock);
 		free(m->zones);
 		free(m);
+		return ret;
 	}
-	return ret;
+	ret = zdev_fault_stack(backend, dev);
+	return ret ? zerr_errno(e, -ret, "device in memory") : 0;
 }

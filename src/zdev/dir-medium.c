@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The directory as a medium: a zone is a file, its size is the write pointer,
+ * plus the tail if it has one (L1, L7). The size is never a copy of something
+ * kept elsewhere, so that a killed daemon leaves exactly what it wrote.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dir_i.h"
+#include "zonefsd/units.h"
+
+/* ---- state ---- */
+
+static int bad_file(struct dir *d, const char *name, int err, const char *cause)
+{
+	return zerr_set(d->e, err, "%s/%s: %s", d->path, name, cause);
+}
+
+static int check_conv(struct dir *d, const char *name, uint64_t size)
+{
+	if (size == d->g.zone_size)
+		return 0;
+	return zerr_set(d->e, EINVAL, "%s/%s: size %" PRIu64 " bytes, but a "
+			"conventional zone has %" PRIu64, d->path, name, size,
+			d->g.zone_size);
+}
+
+static int check_seq(struct dir *d, const char *name, uint64_t size)
+{
+	if (size > d->g.zone_capacity)
+		return zerr_set(d->e, EINVAL, "%s/%s: size %" PRIu64 " bytes, but the "
+				"zone capacity is %" PRIu64, d->path, name, size,
+				d->g.zone_capacity);
+	if (size % d->g.block_size && !d->lenient)
+		return zerr_set(d->e, EINVAL, "%s/%s: size %" PRIu64 " bytes is not a "
+				"multiple of the block size %" PRIu32, d->path, name,
+				size, d->g.block_size);
+	return 0;
+}
+
+/* Opening takes place later, one by one; what cannot be opened is told now. */
+static int check_access(struct dir *d, const char *name)
+{
+	if (!geteuid() || !faccessat(d->dirfd, name, d->read_only ? R_OK : R_OK | W_OK, 0))
+		return 0;
+	return zerr_errno(d->e, errno, "%s/%s", d->path, name);
+}
+
+static int dir_load(void *medium, uint32_t zno, struct emu_zone_state *st)
+{
+	struct dir *d = medium;
+	bool conv = zno < d->g.nr_conv;
+	char name[DIR_NAME_LEN];
+	struct stat sb;
+	uint64_t size;
+	int ret;
+
+	dir_zone_name(name, zno, d->g.nr_conv);
+	if (fstatat(d->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? bad_file(d, name, EINVAL, "zone file is missing") :
+					 zerr_errno(d->e, errno, "%s/%s", d->path, name);
+	if (!S_ISREG(sb.st_mode))
+		return bad_file(d, name, EINVAL, "not a regular file");
+	size = (uint64_t)sb.st_size;
+	ret = conv ? check_conv(d, name, size) : check_seq(d, name, size);
+	if (!ret && d->e)
+		ret = check_access(d, name);
+	if (ret)
+		return ret;
+	*st = (struct emu_zone_state) {
+		.wp = conv ? 0 : zu_round_down(size, d->g.block_size),
+	};
+	pthread_mutex_lock(&d->lock);
+	if (d->flags[zno] & DIR_OFF)
+		st->cond = BLK_ZONE_COND_OFFLINE;
+	else if (d->flags[zno] & DIR_RO)
+		st->cond = BLK_ZONE_COND_READONLY;
+	d->flags[zno] &= (uint8_t)~DIR_TAIL;
+	if (!conv && size != st->wp)
+		d->flags[zno] |= DIR_TAIL;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+static bool has_tail(struct dir *d, uint32_t zno)
+{
+	bool tail;
+
+	pthread_mutex_lock(&d->lock);
+	tail = d->flags[zno] & DIR_TAIL;
+	pthread_mutex_unlock(&d->lock);
+	return tail;
+}
+
+static int file_size(int fd, uint64_t *size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int set_size(int fd, uint64_t size)
+{
+	int ret;
+
+	do {
+		ret = ftruncate(fd, (off_t)size);
+	} while (ret && errno == EINTR);
+	return ret ? -errno : 0;
+}
+
+/* ---- data ---- */
+
+/* All of buf, or up to the end of the file. *done counts also before an error. */
+static int move_buf(int fd, bool write, char *buf, size_t len, uint64_t pos,
+		    size_t *done)
+{
+	ssize_t n;
+
+	while (len) {
+		n = write ? pwrite(fd, buf, len, (off_t)pos) :
+			    pread(fd, buf, len, (off_t)pos);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return write ? -ENOSPC : 0;
+		buf += n;
+		len -= (size_t)n;
+		pos += (uint64_t)n;
+		*done += (size_t)n;
+	}
+	return 0;
+}
+
+/*
+ * The whole iov in one call, as nearly always; what a short one left, buffer by
+ * buffer.
+ */
+static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
+		    int nr_iov, size_t *done)
+{
+	int nr = nr_iov < IOV_MAX ? nr_iov : IOV_MAX;
+	size_t skip;
+	ssize_t n;
+	int i, ret;
+
+	n = write ? pwritev(fd, iov, nr, (off_t)pos) : preadv(fd, iov, nr, (off_t)pos);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = skip = n < 0 ? 0 : (size_t)n;
+	for (i = 0; i < nr_iov; i++) {
+		size_t before = *done;
+
+		if (skip >= iov[i].iov_len) {
+			skip -= iov[i].iov_len;
+			continue;
+		}
+		ret = move_buf(fd, write, (char *)iov[i].iov_base + skip,
+			       iov[i].iov_len - skip, pos + *done, done);
+		if (ret)
+			return ret;
+		if (*done - before < iov[i].iov_len - skip)
+			return 0;	/* the end of the file */
+		skip = 0;
+	}
+	return 0;
+}
+
+static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
+			const struct iovec *iov, int nr_iov)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	size_t done = 0;
+	int ret;
+
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = move_iov(f->fd, false, pos, iov, nr_iov, &done);
+	dir_fd_put(d, f);
+	return ret ? ret : (ssize_t)done;
+}
+
+/*
+ * A write failed after `done` bytes. Whole blocks stay: they are data in its
+ * place, and the file size says so. What is behind them goes, or the size would
+ * be no write pointer; but not a tail that stood there before (old_size) and is
+ * still the last thing that was acknowledged.
+ */
+static int cut_failed_write(struct dir *d, uint32_t zno, int fd, uint64_t pos,
+			    size_t done, uint64_t old_size)
+{
+	uint64_t end = zu_round_down(pos + done, d->g.block_size);
+	uint64_t size;
+	int ret;
+
+	if (end < old_size)
+		end = old_size;
+	ret = file_size(fd, &size);
+	if (!ret && size > end)
+		ret = set_size(fd, end);
+	dir_mark_dirty(d, zno, end % d->g.block_size);
+	return ret;
+}
+
+static int write_seq(struct dir *d, uint32_t zno, int fd, uint64_t pos,
+		     const struct iovec *iov, int nr_iov, size_t *done)
+{
+	uint64_t old_size = pos;
+	int ret, cut;
+
+	if (has_tail(d, zno)) {
+		ret = file_size(fd, &old_size);
+		if (ret)
+			return ret;
+	}
+	ret = move_iov(fd, true, pos, iov, nr_iov, done);
+	if (!ret) {
+		dir_mark_dirty(d, zno, false);
+		return 0;
+	}
+	cut = cut_failed_write(d, zno, fd, pos, *done, old_size);
+	if (cut)
+		zlog(d->log, ZLOG_ERR, "%s: zone %" PRIu32 ": cutting its file after "
+		     "a failed write: %s", d->path, zno, strerror(-cut));
+	return ret;
+}
+
+static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
+			 const struct iovec *iov, int nr_iov)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	size_t done = 0;
+	int ret;
+
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	if (zno < d->g.nr_conv) {
+		ret = move_iov(f->fd, true, pos, iov, nr_iov, &done);
+		dir_mark_dirty(d, zno, false);
+	} else {
+		ret = write_seq(d, zno, f->fd, pos, iov, nr_iov, &done);
+	}
+	dir_fd_put(d, f);
+	return ret ? ret : (ssize_t)done;
+}
+
+/* ---- commands ---- */
+
+/* Cut the file to size, if it is longer. */
+static int shrink(struct dir *d, uint32_t zno, int fd, uint64_t size)
+{
+	uint64_t now;
+	int ret;
+
+	ret = file_size(fd, &now);
+	if (ret || now <= size)
+		return ret;
+	ret = set_size(fd, size);
+	if (!ret)
+		dir_mark_dirty(d, zno, false);
+	return ret;
+}
+
+static int dir_set_wp(void *medium, uint32_t zno, uint64_t wp)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = shrink(d, zno, f->fd, wp);
+	dir_fd_put(d, f);
+	return ret;
+}
+
+static int dir_reset(void *medium, uint32_t zno)
+{
+	return dir_set_wp(medium, zno, 0);
+}
+
+/* Zero bytes from..to of a file, less than a block. */
+static int write_zeros(int fd, uint64_t from, uint64_t to)
+{
+	static const char zeros[4096];
+	size_t done = 0;
+
+	return move_buf(fd, true, (char *)(uintptr_t)zeros, to - from, from, &done);
+}
+
+/*
+ * To the capacity, not to the zone size (L9). A tail is zeroed after the file
+ * has its final size: the other way round, a kill in between would lose the tail
+ * without finishing the zone.
+ */
+static int finish_file(struct dir *d, uint32_t zno, int fd)
+{
+	uint64_t size, wp;
+	int ret;
+
+	ret = file_size(fd, &size);
+	if (ret || size == d->g.zone_capacity)
+		return ret;
+	ret = set_size(fd, d->g.zone_capacity);
+	wp = zu_round_down(size, d->g.block_size);
+	if (!ret && wp != size)
+		ret = write_zeros(fd, wp, size);
+	dir_mark_dirty(d, zno, false);
+	return ret;
+}
+
+static int dir_finish(void *medium, uint32_t zno)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = finish_file(d, zno, f->fd);
+	dir_fd_put(d, f);
+	return ret;
+}
+
+/* Durable at once: a zone that is worn out stays so. */
+static int dir_set_cond(void *medium, uint32_t zno, uint8_t cond)
+{
+	struct dir *d = medium;
+	int ret;
+
+	pthread_mutex_lock(&d->meta_lock);
+	ret = dir_meta_add_bad(&d->meta, zno, zno, cond);
+	if (!ret)
+		ret = dir_meta_write(d->dirfd, &d->meta);
+	pthread_mutex_unlock(&d->meta_lock);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&d->lock);
+	d->flags[zno] |= cond == BLK_ZONE_COND_OFFLINE ? DIR_OFF : DIR_RO;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+/* ---- tails ---- */
+
+/*
+ * Growing, as a file's last bytes do, is one pwrite within a page, which a kill
+ * cannot split. A shorter tail cuts the old one first.
+ */
+static int put_tail(struct dir *d, uint32_t zno, int fd, uint64_t wp,
+		    const void *data, size_t len)
+{
+	uint64_t size;
+	size_t done = 0;
+	int ret;
+
+	ret = shrink(d, zno, fd, wp + len);
+	if (ret || !len)
+		return ret;
+	ret = file_size(fd, &size);
+	if (ret)
+		return ret;
+	ret = move_buf(fd, true, (char *)(uintptr_t)data, len, wp, &done);
+	if (ret && wp + done > size)
+		set_size(fd, size);	/* as it was; if that fails too the size rules */
+	dir_mark_dirty(d, zno, !ret || size > wp);
+	return ret;
+}
+
+int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size_t len)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	if (!len && !has_tail(d, zno))
+		return 0;
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = put_tail(d, zno, f->fd, wp, data, len);
+	dir_fd_put(d, f);
+	return ret;
+}
+
+static int compare_tail(const void *key, const void *tail)
+{
+	uint32_t a = *(const uint32_t *)key, b = ((const struct dir_tail *)tail)->zno;
+
+	return a < b ? -1 : a > b;
+}
+
+/* A tail that stayed in zonefsd.meta, as the device is open read-only. */
+static ssize_t stored_tail(const struct dir *d, uint32_t zno, uint64_t wp, void *buf)
+{
+	const struct dir_tail *t;
+
+	if (!d->meta.nr_tails)
+		return 0;
+	t = bsearch(&zno, d->meta.tails, d->meta.nr_tails, sizeof(*t), compare_tail);
+	if (!t || t->wp != wp)
+		return 0;
+	memcpy(buf, t->data, t->len);
+	return (ssize_t)t->len;
+}
+
+static ssize_t dir_get_tail(void *medium, uint32_t zno, uint64_t wp, void *buf)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	uint64_t size;
+	size_t done = 0;
+	ssize_t ret;
+
+	ret = stored_tail(d, zno, wp, buf);
+	if (ret || !has_tail(d, zno))
+		return ret;
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = file_size(f->fd, &size);
+	if (!ret && size > wp && size - wp < d->g.block_size)
+		ret = move_buf(f->fd, false, buf, size - wp, wp, &done);
+	dir_fd_put(d, f);
+	return ret ? ret : (ssize_t)done;
+}
+
+const struct emu_medium_ops dir_medium_ops = {
+	.load		= dir_load,
+	.read		= dir_read,
+	.write		= dir_write,
+	.reset		= dir_reset,
+	.finish		= dir_finish,
+	.flush		= dir_flush,
+	.set_cond	= dir_set_cond,
+	.put_tail	= dir_put_tail,
+	.get_tail	= dir_get_tail,
+	.set_wp		= dir_set_wp,
+	.close		= dir_close,
+	.abandon	= dir_abandon,
+};

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside the directory backend only. The layout is docs/dir-format.md.
+ *
+ *	dir.c		open and close: clean, crashed, and tails moved to and fro
+ *	dir-derive.c	the geometry of a directory that has no zonefsd.meta
+ *	dir-medium.c	the medium: reads, writes, write pointers, tails
+ *	dir-sync.c	what is dirty, and making it durable
+ *	dir-fds.c	a bounded cache of open zone files
+ *	dir-meta.c	zonefsd.meta as text
+ *	dir-create.c	a new directory
+ */
+#ifndef ZDEV_DIR_I_H
+#define ZDEV_DIR_I_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "emu.h"
+
+#define DIR_META	"zonefsd.meta"
+#define DIR_META_TMP	"zonefsd.meta.tmp"
+#define DIR_CREATING	"zonefsd.creating"
+
+/* "cnv-" or "seq-" and the zone number, six digits or more (L1). */
+#define DIR_NAME_LEN	16
+
+static inline const char *dir_zone_name(char name[DIR_NAME_LEN], uint32_t zno,
+					uint32_t nr_conv)
+{
+	snprintf(name, DIR_NAME_LEN, "%s-%06u", zno < nr_conv ? "cnv" : "seq", zno);
+	return name;
+}
+
+/* ---- dir-meta.c ---- */
+
+enum dir_state { DIR_CLEAN, DIR_OPEN };
+
+/* Zones first .. last that are read-only or offline. */
+struct dir_bad {
+	uint32_t	first, last;
+	uint8_t		cond;
+};
+
+struct dir_tail {
+	uint32_t	zno;
+	uint32_t	len;
+	uint64_t	wp;
+	uint8_t		*data;		/* owned */
+};
+
+/* The whole of zonefsd.meta. */
+struct dir_meta {
+	struct zdev_geometry geometry;
+	enum dir_state	state;
+	bool		hint;		/* written by hand: only some of geometry is set */
+	struct dir_bad	*bad;		/* by rising zone */
+	size_t		nr_bad, max_bad;
+	struct dir_tail	*tails;		/* by rising zone */
+	size_t		nr_tails, max_tails;
+	char		*extra;		/* lines "x-..." of others, kept as they are */
+};
+
+/*
+ * Read zonefsd.meta. 0, -ENOENT (no message) when there is none, -EINVAL with *e
+ * naming the line. *m needs dir_meta_free after 0 only.
+ */
+int dir_meta_read(int dirfd, const char *path, struct dir_meta *m, struct zerr *e);
+
+/* Replace zonefsd.meta; it is durable on 0. */
+int dir_meta_write(int dirfd, const struct dir_meta *m);
+void dir_meta_free(struct dir_meta *m);
+
+int dir_meta_add_tail(struct dir_meta *m, uint32_t zno, uint64_t wp,
+		      const void *data, size_t len);
+void dir_meta_drop_tails(struct dir_meta *m);
+int dir_meta_add_bad(struct dir_meta *m, uint32_t first, uint32_t last, uint8_t cond);
+
+/* ---- dir-derive.c ---- */
+
+/*
+ * Fill g in from the zone files, as far as it is not set by hand (zone_size,
+ * zone_capacity, block_size). 0 or -errno with *e.
+ */
+int dir_derive(int dirfd, const char *path, struct zdev_geometry *g, struct zerr *e);
+
+/* ---- struct dir: one open device ---- */
+
+/* A byte a zone. */
+enum {
+	DIR_DIRTY	= 1,	/* changed since the last sync that covered it */
+	DIR_TOUCHED	= 2,	/* changed since the sync under way began */
+	DIR_SYNCING	= 4,	/* a sync that will clear DIRTY is under way */
+	DIR_LOST_IO	= 8,	/* a sync by the way failed: the next flush says EIO */
+	DIR_LOST_SPACE	= 16,	/* or ENOSPC */
+	DIR_TAIL	= 32,	/* the file has bytes behind the write pointer */
+	DIR_RO		= 64,	/* read-only for good */
+	DIR_OFF		= 128,	/* offline for good */
+};
+
+/* An open zone file. */
+struct dir_fd {
+	uint32_t	zno;
+	int		fd;
+	unsigned	refs;		/* in use; only unused ones are closed */
+	struct dir_fd	*newer, *older;	/* by last use */
+	struct dir_fd	*chain;		/* in its hash bucket */
+};
+
+#define DIR_FD_BUCKETS	256
+
+struct dir_fds {
+	struct dir_fd	*bucket[DIR_FD_BUCKETS];
+	struct dir_fd	*newest, *oldest;
+	unsigned	nr, max;
+};
+
+struct dir {
+	int		dirfd;		/* holds the device's lock */
+	char		*path;
+	struct zdev_geometry g;
+	bool		read_only;
+	bool		live;		/* marked open on disk: close has to mark it clean */
+	bool		lenient;	/* found open: a partial last block is a tail */
+	const struct zlog *log;
+	struct zerr	*e;		/* while opening: where load explains itself */
+
+	/* Guards flags, nr_dirty and fds. Held for work in memory only. */
+	pthread_mutex_t	lock;
+	uint8_t		*flags;
+	uint32_t	nr_dirty;	/* zones with DIR_DIRTY */
+	struct dir_fds	fds;
+
+	/*
+	 * Guards meta. Held while the file is written: nothing but a change of a
+	 * zone's condition waits for it.
+	 */
+	pthread_mutex_t	meta_lock;
+	struct dir_meta	meta;
+};
+
+/* ---- dir-fds.c ---- */
+
+void dir_fds_init(struct dir *d);
+void dir_fds_close(struct dir *d);
+
+/* The open file of a zone, until dir_fd_put. 0 or -errno. */
+int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **f);
+void dir_fd_put(struct dir *d, struct dir_fd *f);
+
+/* ---- dir-sync.c ---- */
+
+/* The zone's file changed (after it did). tail: it has bytes behind the wp now. */
+void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail);
+
+/* Make the zone's file durable through fd. 0 or -errno. */
+int dir_sync_fd(struct dir *d, uint32_t zno, int fd);
+
+/* Remember for the next flush of the zone that its data could not be synced. */
+void dir_keep_error(struct dir *d, uint32_t zno, int err);
+
+int dir_flush(void *medium, uint32_t zno);
+
+/* ---- dir-medium.c ---- */
+
+extern const struct emu_medium_ops dir_medium_ops;
+
+int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size_t len);
+
+/* ---- dir.c ---- */
+
+/* The close of emu_medium_ops. */
+int dir_close(void *medium);
+void dir_abandon(void *medium);
+
+#endif
