@@ -11,9 +11,9 @@ build=$(cd "${BUILD:-build}" && pwd)
 PATH=$build:$PATH
 export LC_ALL=C
 
-zone_size=4M
+zone_size=16M
 conv_zones=2
-capacity=64M
+capacity=512M
 
 # ---- telling ----
 
@@ -82,8 +82,8 @@ trap 'exit 130' INT TERM HUP
 # From the build folder, without an installation; with one, what is shown.
 mount_dev()
 {
-	echo "$bold\$ mount -t fuse.zonefsd disk.img mnt$plain"
-	mount.fuse.zonefsd disk.img mnt
+	echo "$bold\$ mount -t fuse.zonefsd ${1:-disk.img} mnt$plain"
+	mount.fuse.zonefsd "${1:-disk.img}" mnt
 }
 
 umount_mnt()
@@ -122,7 +122,7 @@ run "zonefsctl info disk.img"
 say "Mount it. Every zone is a file; a sequential file's size is its write pointer."
 mount_dev
 run "ls mnt mnt/cnv"
-run "ls -l mnt/seq | head -5"
+run "ls -lv mnt/seq | head -6"
 
 say "Copy a text into a zone, append to it, and read it back."
 run "cp files/docs/zonefs-rules.md mnt/seq/0"
@@ -143,7 +143,7 @@ run "tar -xf mnt/seq/2 -C out"
 run "diff -r files out/files && echo 'no difference'"
 
 say "Sizes are exact to the byte, whatever the block size of the device is."
-run "ls -l mnt/seq | head -5"
+run "ls -lv mnt/seq | head -6"
 
 say "A sequential zone only grows: to write before its end is refused."
 run "dd if=files/zonefsd of=mnt/seq/0 bs=4096 count=1 conv=notrunc status=none ||
@@ -154,10 +154,12 @@ say "All zones at a glance, and one by one, as blkzone report prints them."
 run "zonefsctl report --map mnt"
 run "zonefsctl report -c 5 mnt"
 
-say "Reset a zone by truncating it to 0; finish one: it takes no more."
+say "Reset a zone: truncate it to 0. Finish zones, so that they take no more: truncate" \
+	"to the capacity, or zonefsctl by zone number (seq/3 is zone $((conv_zones + 3)))."
 run "truncate -s 0 mnt/seq/1"
-run "zonefsctl finish -z $((conv_zones + 1)) mnt"
-run "ls -l mnt/seq | head -5"
+run "truncate -s $zone_size mnt/seq/2"
+run "zonefsctl finish -z $((conv_zones + 3)) mnt"
+run "ls -lv mnt/seq | head -6"
 run "zonefsctl report --map mnt"
 
 if [[ ! -e /dev/loop-control ]] || ! command -v mkfs.ext4 >/dev/null; then
@@ -173,6 +175,7 @@ else
 	run "cp files/README.md ext4/"
 	same files/README.md ext4/README.md
 	run "umount ext4"
+	run "fsck.ext4 -fn $loop >fsck.log 2>&1 && echo 'clean'"
 	run "zonefs-losetup -d $loop"
 	loop=
 fi
@@ -181,7 +184,7 @@ say "Unmount: returns when everything is on the device. Mount again: still there
 umount_mnt
 mount_dev
 same expected mnt/seq/0
-run "ls -l mnt/seq | head -5"
+run "ls -lv mnt/seq | head -6"
 
 say "The daemon may even be killed: the same command mounts the device again."
 pid=$(sed -n 's/^pid //p' mnt/.zonefsd/info)
@@ -192,6 +195,15 @@ umount_mnt
 
 say "Check the device."
 run "zonefsctl check disk.img"
+
+say "A device can also be a directory with one file a zone, as the kernel's zloop has it."
+run "zonefsctl create --capacity 64M --zone-size 4M --conv-zones 2 disk/"
+run "zonefsctl mkfs disk/"
+run "ls -v disk | head -4"
+mount_dev disk/
+run "cp files/README.md mnt/seq/0"
+same files/README.md mnt/seq/0
+umount_mnt
 
 echo
 echo "${bold}demo: all went well; every file came back as it went in.$plain"
