@@ -267,7 +267,7 @@ int zdev_dir_open(const char *path, const struct zdev_open_opts *opts,
 {
 	struct emu_params p = {
 		.ops = &dir_medium_ops, .backend = "dir", .read_only = opts->read_only,
-		.powercut = opts->powercut, .log = opts->log,
+		.powercut = opts->powercut, .no_resets = true, .log = opts->log,
 	};
 	struct dir *d = NULL;
 	int ret;

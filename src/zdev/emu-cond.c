@@ -190,7 +190,7 @@ void emu_cond_done(struct emu_conds *c, uint32_t zno, enum zdev_op op,
 		emu_cond_set(c, zno, BLK_ZONE_COND_FULL);
 		break;
 	case ZDEV_RESET:
-		if (z->wp)
+		if (z->wp && c->count_resets)
 			z->resets++;
 		z->wp = 0;
 		emu_cond_set(c, zno, BLK_ZONE_COND_EMPTY);

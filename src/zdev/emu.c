@@ -262,6 +262,7 @@ int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 		zerr_errno(e, ENOMEM, "%s", p->path);
 		goto fail;
 	}
+	emu->conds.count_resets = !p->no_resets;
 	emu->dev.ops = &emu_ops;
 	fill_info(&emu->dev.info, p, emu->path);
 	ret = load_all(emu, e);

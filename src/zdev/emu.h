@@ -36,9 +36,13 @@ struct emu_medium_ops {
 	 */
 	ssize_t	(*write)(void *m, uint32_t zno, uint64_t pos,
 			 const struct iovec *iov, int nr_iov);
-	int	(*reset)(void *m, uint32_t zno);	/* wp 0, data and tail gone */
+	/* wp 0, data and tail gone. One more in resets, unless wp was 0 before. */
+	int	(*reset)(void *m, uint32_t zno);
 	int	(*finish)(void *m, uint32_t zno);	/* wp := capacity, the rest reads zero */
-	/* zno or ZDEV_ALL_ZONES: what the calls above did is durable after. */
+	/*
+	 * zno or ZDEV_ALL_ZONES: what the calls above did is durable after. The
+	 * flush of all zones runs beside anything, one at a time.
+	 */
 	int	(*flush)(void *m, uint32_t zno);
 	int	(*set_cond)(void *m, uint32_t zno, uint8_t cond);
 	/* len 0 drops the tail. wp is the zone's write pointer. */
@@ -65,6 +69,7 @@ struct emu_params {
 	const char	*path;		/* copied */
 	bool		read_only;
 	bool		powercut;	/* put powercut.c in front of the medium */
+	bool		no_resets;	/* the medium does not count them: always report 0 */
 	unsigned	nr_workers;	/* 0: a default */
 	const struct zlog *log;
 };

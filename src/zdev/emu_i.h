@@ -47,6 +47,7 @@ struct emu_conds {
 	uint64_t	capacity;	/* of each sequential zone */
 	uint32_t	max_open;	/* 0: no limit */
 	uint32_t	max_active;	/* 0: no limit */
+	bool		count_resets;
 	uint32_t	nr_open;	/* implicitly and explicitly open */
 	uint32_t	nr_active;	/* open and closed */
 	uint32_t	lru_oldest;	/* implicitly open, least recently opened or written */
