@@ -277,9 +277,32 @@ fail:
 	return ret;
 }
 
+/*
+ * The mount flags to be. nosuid and nodev stay, once set: libfuse sets them by
+ * itself, an fstab line does not name them, and mount(8) does not hand over the
+ * words suid and dev that would take them back.
+ */
+static int remount_flags(const struct args *a, const struct mounted *m,
+			 unsigned long *flags, struct zerr *e)
+{
+	unsigned long old = 0;
+	int ret;
+
+	*flags = 0;
+	if (a->vfs_opts && mnt_optstr_get_flags(a->vfs_opts, flags,
+						mnt_get_builtin_optmap(MNT_LINUX_MAP)))
+		return zerr_set(e, EINVAL, "%s: bad mount option", a->vfs_opts);
+	ret = helper_current_flags(m->mountpoint, &old);
+	if (ret)
+		return zerr_errno(e, -ret, "%s", m->mountpoint);
+	*flags |= old & (MS_NOSUID | MS_NODEV);
+	*flags &= ~MS_REMOUNT;
+	return 0;
+}
+
 static int remount(const struct args *a, const struct mounted *m, struct zerr *e)
 {
-	unsigned long flags = 0;
+	unsigned long flags;
 	char *opts;
 	int ret;
 
@@ -288,17 +311,16 @@ static int remount(const struct args *a, const struct mounted *m, struct zerr *e
 	if (m->dead)
 		return zerr_set(e, ENOTCONN, "%s: zonefsd has ended, mount it again "
 				"without remount", a->mountpoint);
-	if (a->vfs_opts && mnt_optstr_get_flags(a->vfs_opts, &flags,
-						mnt_get_builtin_optmap(MNT_LINUX_MAP)))
-		return zerr_set(e, EINVAL, "%s: bad mount option", a->vfs_opts);
-	ret = remount_opts(a, &opts, e);
+	ret = remount_flags(a, m, &flags, e);
+	if (!ret)
+		ret = remount_opts(a, &opts, e);
 	if (ret)
 		return ret;
 	if (a->verbose)
 		printf(PROGRAM ": %s: remount with %s%s%s\n", a->mountpoint,
 		       flags & MS_RDONLY ? "ro" : "rw", opts ? "," : "", opts ? opts : "");
 	if (!a->fake)
-		ret = helper_remount(m, opts ? opts : "", flags & ~MS_REMOUNT, e);
+		ret = helper_remount(m, opts ? opts : "", flags, e);
 	free(opts);
 	return ret;
 }
