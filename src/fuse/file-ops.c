@@ -11,6 +11,17 @@
 
 /* ---- open and release ---- */
 
+/*
+ * A file that nobody may read, for its zone is bad: the client must not answer
+ * reads itself, by the size that it knows (Z7).
+ */
+static bool is_barred(const struct freq *f)
+{
+	struct zonefs_attr attr;
+
+	return !zonefs_getattr(f->m->fs, f->ino, &attr) && !(attr.mode & 0777);
+}
+
 static void open_reply(struct freq *f, ssize_t result)
 {
 	if (result) {
@@ -25,7 +36,7 @@ static void open_reply(struct freq *f, ssize_t result)
 	 * maps need (Z16.7). A conventional file changes through the cache alone,
 	 * so its pages are good until it is forgotten.
 	 */
-	f->fi.direct_io = f->h->seq && f->h->writable;
+	f->fi.direct_io = !f->h->cached || is_barred(f);
 	f->fi.keep_cache = !f->h->seq;
 	f->fi.fh = (uintptr_t)f->h;
 	/* If this fails, the connection is gone: handle_drop_all finds the file. */

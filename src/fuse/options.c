@@ -225,23 +225,32 @@ static int resolve(char **path, struct zerr *e)
 	return 0;
 }
 
-static int check_mountpoint(const struct options *o, struct zerr *e)
+/* Nothing of ours may be there; a dead mount could not even be looked at. */
+static int check_unused(const struct options *o, struct zerr *e)
 {
 	struct mounted m;
-	struct stat st;
 	int ret = 0;
 
-	if (stat(o->mountpoint, &st))
-		return zerr_errno(e, errno, "%s", o->mountpoint);
-	if (!S_ISDIR(st.st_mode))
-		return zerr_errno(e, ENOTDIR, "%s", o->mountpoint);
 	if (mounted_find(o->mountpoint, &m) <= 0)
 		return 0;
 	if (!strcmp(m.mountpoint, o->mountpoint))
-		ret = zerr_set(e, EBUSY, "%s: %s is mounted here already", o->mountpoint,
-			       m.device);
+		ret = zerr_set(e, EBUSY, m.dead ? "%s: left by a dead daemon, unmount it first"
+			       : "%s: a zonefsd mount is here already", o->mountpoint);
 	mounted_free(&m);
 	return ret;
+}
+
+static int check_mountpoint(const struct options *o, struct zerr *e)
+{
+	struct stat st;
+	int ret;
+
+	ret = check_unused(o, e);
+	if (ret)
+		return ret;
+	if (stat(o->mountpoint, &st))
+		return zerr_errno(e, errno, "%s", o->mountpoint);
+	return S_ISDIR(st.st_mode) ? 0 : zerr_errno(e, ENOTDIR, "%s", o->mountpoint);
 }
 
 /* A comma in the path must not begin another option. */
