@@ -68,6 +68,24 @@ int usage_error(const struct args *a, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
+void say(const char *fmt, ...)
+{
+	va_list ap;
+	char *line, *c;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&line, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	for (c = line; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	puts(line);
+	free(line);
+}
+
 int finish_output(int status)
 {
 	if (fflush(stdout))
@@ -263,7 +281,7 @@ int args_range(struct args *a, struct zone_range *r)
 	if (ret)
 		return bad_value(a, ret, "a zone or a range of zones");
 	if (hi < lo)
-		return usage_error(a, "-z: the range '%s' ends before it begins", a->value);
+		return usage_error(a, "--zones: the range '%s' ends before it begins", a->value);
 	r->first = lo;
 	r->last = hi;
 	return 0;

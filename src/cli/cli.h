@@ -88,6 +88,9 @@ int fail_zerr(const struct zerr *e, const char *subject, int err);	/* EXIT_FAILE
 int usage_error(const struct args *a, const char *fmt, ...)		/* EXIT_USAGE */
 	__attribute__((format(printf, 2, 3)));
 
+/* One line on stdout, control characters replaced: for what holds a path. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* Flush stdout: a full disk behind it is a failure too. status if that works. */
 int finish_output(int status);
 

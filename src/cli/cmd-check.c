@@ -42,7 +42,7 @@ static void problem(void *ctx, const char *line, bool repaired)
 	else
 		f->left++;
 	if (!f->list) {
-		printf("%s: %s%s\n", f->device, clean.msg, repaired ? " (repaired)" : "");
+		say("%s: %s%s", f->device, clean.msg, repaired ? " (repaired)" : "");
 		return;
 	}
 	text = json_string(clean.msg);
@@ -169,12 +169,12 @@ static void print_verdict(const struct findings *f, int status)
 
 	if (!f->list) {
 		if (f->left)
-			printf("%s: %u problems\n", f->device, f->left);
+			say("%s: %u problems", f->device, f->left);
 		else if (f->repaired)
-			printf("%s: sound again, %u problems repaired\n", f->device,
-			       f->repaired);
+			say("%s: sound again, %u problems repaired", f->device,
+			    f->repaired);
 		else if (!status)
-			printf("%s: sound\n", f->device);
+			say("%s: sound", f->device);
 		return;
 	}
 	name = json_string(f->device);

@@ -98,12 +98,13 @@ static void print_made(const char *verb, const char *path, const struct zdev_geo
 {
 	char all[16], size[16], cap[16];
 
-	printf("%s %s: %s, %u zones of %s", verb, path,
-	       zu_format_size(g->zone_size * g->nr_zones, all, sizeof(all)), g->nr_zones,
-	       zu_format_size(g->zone_size, size, sizeof(size)));
-	if (g->zone_capacity != g->zone_size)
-		printf(" (capacity %s)", zu_format_size(g->zone_capacity, cap, sizeof(cap)));
-	printf(", %u conventional, blocks of %u\n", g->nr_conv, g->block_size);
+	zu_format_size(g->zone_size * g->nr_zones, all, sizeof(all));
+	zu_format_size(g->zone_size, size, sizeof(size));
+	zu_format_size(g->zone_capacity, cap, sizeof(cap));
+	say("%s %s: %s, %u zones of %s%s%s%s, %u conventional, blocks of %u", verb, path, all,
+	    g->nr_zones, size, g->zone_capacity == g->zone_size ? "" : " (capacity ",
+	    g->zone_capacity == g->zone_size ? "" : cap,
+	    g->zone_capacity == g->zone_size ? "" : ")", g->nr_conv, g->block_size);
 }
 
 static int create(const char *path, enum zdev_layout layout, const struct zdev_geometry *g)

@@ -166,8 +166,10 @@ static void print_field(const struct field *fl, const char *value)
 	if (fl->kind == BYTES && !zu_parse_u64(value, UINT64_MAX, &v) && v >= 1024)
 		printf("%-14s %s (%s)\n", fl->name, value,
 		       zu_format_size(v, size, sizeof(size)));
-	else
+	else if (*value)
 		printf("%-14s %s\n", fl->name, value);
+	else
+		printf("%s\n", fl->name);
 }
 
 static json_t *json_field(const struct field *fl, const char *value)
@@ -182,22 +184,32 @@ static json_t *json_field(const struct field *fl, const char *value)
 	return fl->kind == FLAG ? json_boolean(v) : json_integer(v);
 }
 
-static void print_info(const char *text, bool json)
+static void print_text(const char *text)
 {
-	json_t *root = json ? json_object() : NULL;
 	char value[8192];
 	size_t i;
 
-	for (i = 0; i < NR_FIELDS; i++) {
-		if (mounted_value(text, fields[i].name, value, sizeof(value)))
-			continue;
-		if (json)
-			json_object_set_new(root, fields[i].name, json_field(&fields[i], value));
-		else
+	for (i = 0; i < NR_FIELDS; i++)
+		if (!mounted_value(text, fields[i].name, value, sizeof(value)))
 			print_field(&fields[i], value);
-	}
-	if (!json)
-		return;
+}
+
+static void print_json(const struct target *t, const char *text)
+{
+	const char *device = t->dev ? zdev_info(t->dev)->path : t->mounted.device;
+	json_t *root = json_object();
+	char value[8192];
+	size_t i;
+
+	for (i = 0; i < NR_FIELDS; i++)
+		if (!mounted_value(text, fields[i].name, value, sizeof(value)))
+			json_object_set_new(root, fields[i].name,
+					    json_field(&fields[i], value));
+	/* The lines have these without control characters. */
+	json_object_set_new(root, "device", json_field(&fields[0], device));
+	if (t->mounted.mountpoint)
+		json_object_set_new(root, "mountpoint",
+				    json_field(&fields[1], t->mounted.mountpoint));
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(root);
@@ -215,7 +227,10 @@ static int info(struct target *t, bool json)
 	text = collect(t, &n);
 	if (!text)
 		return fail("%s: %s", t->name, strerror(ENOMEM));
-	print_info(text, json);
+	if (json)
+		print_json(t, text);
+	else
+		print_text(text);
 	free(text);
 	/* Damaged: all is shown, and the damage is named. */
 	if (t->super_err == -EINVAL)

@@ -155,12 +155,12 @@ static void print_made(const struct zdev_info *info, const struct zonefs_super *
 	uint32_t cnv = info->nr_conv ? info->nr_conv - 1 : 0;
 
 	uuid_text(sb->uuid, uuid);
-	printf("%s: zonefs, uuid %s%s%s%s\n", info->path, uuid,
-	       sb->label[0] ? ", label '" : "", sb->label, sb->label[0] ? "'" : "");
-	printf("%s, zones of %s: %u sequential, %u conventional files%s\n",
-	       zu_format_size(info->size, size, sizeof(size)),
-	       zu_format_size(info->zone_size, zone, sizeof(zone)),
-	       info->nr_zones - 1 - cnv, aggr && cnv ? 1 : cnv, aggr ? " (aggregated)" : "");
+	say("%s: zonefs, uuid %s%s%s%s", info->path, uuid,
+	    sb->label[0] ? ", label '" : "", sb->label, sb->label[0] ? "'" : "");
+	say("%s in zones of %s; sequential files: %u, conventional files: %u%s",
+	    zu_format_size(info->size, size, sizeof(size)),
+	    zu_format_size(info->zone_size, zone, sizeof(zone)),
+	    info->nr_zones - 1 - cnv, aggr && cnv ? 1 : cnv, aggr ? " (aggregated)" : "");
 }
 
 static int format(struct target *t, const struct zonefs_super *sb)

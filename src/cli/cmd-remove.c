@@ -157,7 +157,7 @@ static int remove_device(const char *path)
 	if (ret == 1) {
 		ret = unmount(&m);
 		if (!ret)
-			printf("unmounted %s\n", m.mountpoint);
+			say("unmounted %s", m.mountpoint);
 		mounted_free(&m);
 		return ret;
 	}
@@ -165,7 +165,7 @@ static int remove_device(const char *path)
 	ret = target_open_device(path, false, &t);
 	if (ret)
 		return ret;
-	printf("%s: not in use\n", path);
+	say("%s: not in use", path);
 	return target_close(&t, 0);
 }
 

@@ -144,7 +144,7 @@ static int watch(const struct target *t, bool json)
 		nanosleep(&second, NULL);
 	}
 	if (ret == -ENOENT && before) {
-		fprintf(stderr, PROGRAM ": %s: no longer mounted\n", t->name);
+		fail("%s: no longer mounted", t->name);
 		ret = 0;
 	} else if (!ferror(stdout)) {
 		ret = fail("%s: %s", t->name, strerror(-ret));

@@ -33,6 +33,16 @@ struct walk {
 	uint8_t		*block;		/* room for a tail */
 };
 
+/* Two errors of zoned devices have odd names elsewhere. */
+static const char *cause(int err)
+{
+	if (err == -ETOOMANYREFS)
+		return "the limit of open zones is reached";
+	if (err == -EOVERFLOW)
+		return "the limit of active zones is reached";
+	return strerror(-err);
+}
+
 /* The zone of the super block can only be formatted anew. */
 static bool is_super_zone(const struct target *t, uint32_t zno)
 {
@@ -109,7 +119,7 @@ static int visit(void *ctx, uint32_t zno, const struct zdev_zone *z)
 		return 0;
 	progress_end(&w->progress);
 	return fail("%s: %s zone %u (%s): %s", w->t->name, w->cmd->name, zno,
-		    cond_name(z->cond), strerror(-ret));
+		    cond_name(z->cond), cause(ret));
 }
 
 static int act_on_device(struct target *t, const struct cmd *cmd, const struct zone_range *r)
@@ -142,7 +152,7 @@ static int act_on_mount(struct target *t, const struct cmd *cmd, const struct zo
 	else
 		snprintf(line, sizeof(line), "%s %u-%u", cmd->name, r->first, r->last);
 	ret = mounted_command(t->mounted.mountpoint, line);
-	return ret ? fail("%s: %s: %s", t->name, line, strerror(-ret)) : 0;
+	return ret ? fail("%s: %s: %s", t->name, line, cause(ret)) : 0;
 }
 
 /* Nothing is done when one zone of the range cannot be meant. */
