@@ -24,14 +24,18 @@ static bool is_aligned(const struct zonefs *fs, uint64_t v)
 	return !(v & (fs->bs - 1));
 }
 
-/* Rules 1 to 3, which both kinds of files share. */
+/*
+ * Rules 1 to 3, which both kinds of files share. An append carries what the
+ * client takes for the end, not the descriptor's position: rule 3 has nothing to
+ * look at.
+ */
 static int strict_check_common(const struct zonefs_req *r)
 {
 	if (zonefs_zone_writable(r->zone))
 		return -EPERM;
 	if (atomic_load(&r->fs->read_only))
 		return -EROFS;
-	return r->pos >= r->zone->capacity ? -EFBIG : 0;
+	return r->pos >= r->zone->capacity && !(r->flags & O_APPEND) ? -EFBIG : 0;
 }
 
 static void cut(struct zonefs_req *r)
