@@ -40,6 +40,8 @@ teardown()
 common_setup()
 {
 	T=$BATS_TEST_TMPDIR
+	# Tests that become another user must be able to reach their files.
+	chmod 755 "$BATS_RUN_TMPDIR" "$T"
 	MNT=$T/mnt
 	DEV=
 	DAEMON=
@@ -258,8 +260,15 @@ ctl()
 	out=$(zio "open:O_WRONLY:$MNT/.zonefsd/ctl" "text:$*")
 	case $out in
 	"0 "[0-9]*) echo ok ;;
-	*) echo "${out##* }"; return 1 ;;
+	"0 "*) echo "${out#0 }"; return 1 ;;
+	*) echo "open: ${out%% *}"; return 1 ;;
 	esac
+}
+
+# remount,rw as mount(8) does it: on a read-only mount ctl cannot be opened.
+mount_writable()
+{
+	mount.fuse.zonefsd "$DEV" "$MNT" -o remount,rw
 }
 
 # ---- looking ----

@@ -208,8 +208,9 @@ counts()
 @test "Z13: explicit-open: a zone that turned bad gets no close command" {
 	mount_device strict,explicit-open,errors=zone-ro
 	expect_log 'zone 2|seq/0'
-	expect ok ctl inject read-only 2
-	expect "0 EIO 0" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096@0 close
+	expect "0 0 18 0 EIO 0" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" \
+		"open:O_WRONLY:$MNT/.zonefsd/ctl" "text:inject read-only 2" fd:0 \
+		write:4096@0 close
 	same "$(mode_of "$MNT/seq/0")" 440
 	for _ in {1..100}; do
 		[[ $(attribute nr_wro_seq_files) == 0 ]] && break

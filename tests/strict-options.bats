@@ -39,7 +39,7 @@ info()
 	make_device
 	for o in errors=continue errors=panic errors= errors foo=bar bad_option \
 			explicit-open=1 no-explicit-open strict=1; do
-		refused 1 "^zonefsd: .*${o%%=*}" zonefsd -o "$o" "$DEV" "$MNT"
+		refused 2 "^zonefsd: .*${o%%=*}" zonefsd -o "$o" "$DEV" "$MNT"
 		no mountpoint -q "$MNT"
 	done
 }
@@ -79,7 +79,7 @@ info()
 	expect ok ctl remount ro
 	same "$(info read_only)" 1
 	expect EROFS zio "open:O_WRONLY:$MNT/seq/0"
-	expect ok ctl remount rw
+	mount_writable
 	same "$(info read_only)" 0
 	fill_direct "$MNT/seq/0" 4096
 }
@@ -101,7 +101,7 @@ info()
 	expect ok ctl inject error write 3 EIO count=1
 	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096
 	expect EROFS zio "open:O_WRONLY:$MNT/seq/0"
-	expect ok ctl remount rw
+	mount_writable
 	fill_direct "$MNT/seq/0" 4096
 }
 
@@ -110,7 +110,7 @@ info()
 	expect_log 'zone 3|seq/0'
 	expect ok ctl inject offline 3
 	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096
-	expect ok ctl remount rw
+	mount_writable
 	expect EPERM zio "open:O_WRONLY:$MNT/seq/0"
 	same "$(mode_of "$MNT/seq/0")" 0
 }

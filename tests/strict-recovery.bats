@@ -71,7 +71,7 @@ no_truncate()
 	start remount-ro
 	expect ok ctl inject write 3 4096
 	write_fails
-	expect ok ctl remount rw
+	mount_writable
 	write_fails
 	expect EROFS zio "open:O_WRONLY:$MNT/seq/1"
 }
