@@ -169,9 +169,9 @@ static void print_verdict(const struct findings *f, int status)
 
 	if (!f->list) {
 		if (f->left)
-			say("%s: %u problems", f->device, f->left);
+			say("%s: problems: %u", f->device, f->left);
 		else if (f->repaired)
-			say("%s: sound again, %u problems repaired", f->device,
+			say("%s: sound again, problems repaired: %u", f->device,
 			    f->repaired);
 		else if (!status)
 			say("%s: sound", f->device);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../zdev/dir.h"
 #include "cli.h"
 #include "zonefsd/units.h"
 
@@ -122,8 +123,8 @@ static int create(const char *path, enum zdev_layout layout, const struct zdev_g
 	return 0;
 }
 
-/* A device that stands there already is kept (L8), if it is the one described. */
-static int restore(const struct zloop_params *p)
+/* Compare the device at p->path with what is described (L8). */
+static int check_restored(const struct zloop_params *p)
 {
 	const struct zdev_geometry *g = &p->geometry;
 	const struct zdev_info *info;
@@ -138,7 +139,7 @@ static int restore(const struct zloop_params *p)
 	found = (struct zdev_geometry){
 		.block_size = info->block_size, .zone_size = info->zone_size,
 		.zone_capacity = info->zone_capacity, .nr_zones = info->nr_zones,
-		.nr_conv = info->nr_conv, .max_open = info->max_open,
+		.nr_conv = info->nr_conv,
 	};
 	if (found.zone_size != g->zone_size || found.zone_capacity != g->zone_capacity ||
 	    found.nr_zones != g->nr_zones || found.nr_conv != g->nr_conv)
@@ -149,6 +150,29 @@ static int restore(const struct zloop_params *p)
 	else
 		print_made("restored", p->path, &found);
 	return target_close(&t, ret);
+}
+
+/*
+ * A device that stands there already is kept. The kernel's directories do not
+ * tell all sizes: the string's are left for them, if they turn out to fit.
+ */
+static int restore(const struct zloop_params *p)
+{
+	struct zerr e = { "" };
+	int hint, ret;
+
+	hint = dir_write_hint(p->path, &p->geometry, p->discard_write_cache, &e);
+	if (hint && hint != -EEXIST)
+		return fail_zerr(&e, p->path, hint);
+	ret = check_restored(p);
+	if (ret && !hint)
+		dir_remove_hint(p->path);
+	if (!ret && hint && p->discard_write_cache) {
+		ret = dir_set_powercut(p->path, &e);
+		if (ret)
+			ret = fail_zerr(&e, p->path, ret);
+	}
+	return ret;
 }
 
 /* Whether the file of zone 0 is in the directory, as zloop decides it. */
@@ -168,10 +192,26 @@ static bool holds_device(const char *dir)
 	return found;
 }
 
+static int create_new(const struct zloop_params *p)
+{
+	bool made_base = !mkdir(p->base, 0700);
+	struct zerr e = { "" };
+	int ret;
+
+	ret = create(p->path, ZDEV_LAYOUT_DIR, &p->geometry);
+	if (ret && made_base)
+		rmdir(p->base);
+	if (!ret && p->discard_write_cache) {
+		ret = dir_set_powercut(p->path, &e);
+		if (ret)
+			ret = fail_zerr(&e, p->path, ret);
+	}
+	return ret;
+}
+
 static int create_zloop(const struct args *a, const char *text)
 {
 	struct zloop_params p;
-	bool made_base;
 	int ret;
 
 	ret = zloop_parse(a, text, &p);
@@ -179,14 +219,7 @@ static int create_zloop(const struct args *a, const char *text)
 		return ret;
 	if (p.noted[0])
 		fprintf(stderr, PROGRAM ": %s: no meaning here, accepted\n", p.noted);
-	if (holds_device(p.path)) {
-		ret = restore(&p);
-	} else {
-		made_base = !mkdir(p.base, 0700);
-		ret = create(p.path, ZDEV_LAYOUT_DIR, &p.geometry);
-		if (ret && made_base)
-			rmdir(p.base);
-	}
+	ret = holds_device(p.path) ? restore(&p) : create_new(&p);
 	zloop_free(&p);
 	return ret;
 }

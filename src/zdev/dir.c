@@ -280,6 +280,8 @@ int zdev_dir_open(const char *path, const struct zdev_open_opts *opts,
 		p.medium = d;
 		p.path = d->path;
 		p.geometry = d->g;
+		if (!opts->read_only && dir_meta_powercut(&d->meta))
+			p.powercut = true;
 		d->e = e;
 		ret = emu_create(&p, dev, e);
 		d->e = NULL;

@@ -9,6 +9,7 @@
  *	dir-fds.c	a bounded cache of open zone files
  *	dir-meta.c	zonefsd.meta as text
  *	dir-create.c	a new directory
+ *	dir-mark.c	what tools leave in zonefsd.meta for the opens to come
  */
 #ifndef ZDEV_DIR_I_H
 #define ZDEV_DIR_I_H
@@ -75,6 +76,13 @@ int dir_meta_add_tail(struct dir_meta *m, uint32_t zno, uint64_t wp,
 		      const void *data, size_t len);
 void dir_meta_drop_tails(struct dir_meta *m);
 int dir_meta_add_bad(struct dir_meta *m, uint32_t first, uint32_t last, uint8_t cond);
+
+/* ---- dir-mark.c ---- */
+
+/* The line of a device with a volatile write cache. */
+#define DIR_POWERCUT	"x-powercut=1\n"
+
+bool dir_meta_powercut(const struct dir_meta *m);
 
 /* ---- dir-derive.c ---- */
 
