@@ -172,13 +172,14 @@ struct zonefs_req {
 	size_t		from_tail;	/* read: bytes that came from the tail */
 	void		*scratch;	/* edge blocks; freed with the request */
 	const void	*args;
+	struct timespec	until;
 	ssize_t		result;
 	int		flags;		/* of the descriptor */
 	uint32_t	gen;
 	uint8_t		depth;		/* of then */
 	uint8_t		op;
 	uint8_t		cause;
-	bool		queued, pinned, rmw;
+	bool		queued, pinned, parked, rmw;
 };
 
 /*

@@ -31,25 +31,38 @@ static int open_check(struct zonefs *fs, const struct zonefs_zone *z, int flags)
 
 /* ---- counting ---- */
 
-/*
- * Count a writable descriptor; `first` also as a write-open sequential file.
- * The read-only test is repeated under the lock that remount takes.
- */
-static int count_writer(struct zonefs *fs, bool first, bool *open_zone)
+static struct zonefs_req *open_retry(struct zonefs_req *r);
+
+/* Z13: is there room for one more write-open file? fs->lock is held. */
+static bool at_limit(const struct zonefs *fs)
 {
-	uint32_t max_open = fs->info->max_open;
+	return fs->opts.explicit_open && fs->info->max_open &&
+	       fs->nr_wro >= fs->info->max_open;
+}
+
+/*
+ * Count the writable descriptor that r opens, `first` also as a write-open
+ * sequential file. The read-only test is repeated under the lock that remount
+ * takes. At the limit r is parked (-EINPROGRESS) until a file is released or a
+ * moment has passed: the client lets close(2) return before it sends the release.
+ */
+static int count_writer(struct zonefs_req *r, bool first, bool *open_zone)
+{
+	struct zonefs *fs = r->fs;
 	int err = 0;
 
 	pthread_mutex_lock(&fs->lock);
-	if (atomic_load(&fs->read_only))
+	*open_zone = first && fs->opts.explicit_open;
+	if (atomic_load(&fs->read_only)) {
 		err = -EROFS;
-	else if (first && fs->opts.explicit_open && max_open && fs->nr_wro >= max_open)
-		err = -EBUSY;
-	if (!err) {
+	} else if (first && at_limit(fs)) {
+		err = r->parked ? -EBUSY : -EINPROGRESS;
+		if (!r->parked)
+			zonefs_req_park(r, open_retry);
+	} else {
 		fs->nr_writable++;
 		fs->nr_wro += first;
 	}
-	*open_zone = first && fs->opts.explicit_open;
 	pthread_mutex_unlock(&fs->lock);
 	return err;
 }
@@ -59,6 +72,8 @@ static void uncount_writer(struct zonefs *fs, bool last)
 	pthread_mutex_lock(&fs->lock);
 	fs->nr_writable--;
 	fs->nr_wro -= last;
+	if (last)
+		zonefs_unpark(fs);
 	pthread_mutex_unlock(&fs->lock);
 }
 
@@ -202,22 +217,31 @@ static struct zonefs_req *zone_opened(struct zonefs_req *r)
 /* Head of the queue: an open of a sequential file that writes or empties it. */
 static struct zonefs_req *open_turn(struct zonefs_req *r)
 {
+	struct zonefs *fs = r->fs;
 	struct zonefs_zone *z = r->zone;
 	bool open_zone = false;
 	int err;
 
-	zonefs_zone_lock(r->fs, z);
-	err = open_check(r->fs, z, r->flags);
-	if (!err && for_writing(r->flags))
-		err = count_writer(r->fs, !z->act->nr_writers, &open_zone);
-	if (!err && for_writing(r->flags))
-		z->act->nr_writers++;
-	zonefs_zone_unlock(r->fs, z);
+	zonefs_zone_lock(fs, z);
+	err = open_check(fs, z, r->flags);
+	if (!err && for_writing(r->flags)) {
+		err = count_writer(r, !z->act->nr_writers, &open_zone);
+		z->act->nr_writers += !err;
+	}
+	zonefs_zone_unlock(fs, z);
+	if (err == -EINPROGRESS)
+		return NULL;
 	if (err)
 		return zonefs_req_finish(r, err);
 	if (open_zone && z->size < z->capacity)
 		return zonefs_req_io(r, ZDEV_OPEN, z->zno, 0, 0, zone_opened);
 	return open_trunc(r);
+}
+
+static struct zonefs_req *open_retry(struct zonefs_req *r)
+{
+	r->parked = true;
+	return open_turn(r);
 }
 
 static struct zonefs_req *open_now(struct zonefs_req *r)
@@ -229,7 +253,7 @@ static struct zonefs_req *open_now(struct zonefs_req *r)
 	err = open_check(r->fs, r->zone, r->flags);
 	zonefs_zone_unlock(r->fs, r->zone);
 	if (!err && for_writing(r->flags))
-		err = count_writer(r->fs, false, &open_zone);
+		err = count_writer(r, false, &open_zone);
 	return err ? zonefs_req_finish(r, err) : open_succeed(r);
 }
 

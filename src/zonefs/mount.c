@@ -269,6 +269,7 @@ static struct zonefs *alloc_fs(struct zdev *dev, const struct zonefs_opts *opts,
 			       const struct zonefs_events *ev, const struct zlog *log)
 {
 	struct zonefs *fs = calloc(1, sizeof(*fs));
+	pthread_condattr_t mono;
 
 	if (!fs)
 		return NULL;
@@ -289,7 +290,10 @@ static struct zonefs *alloc_fs(struct zdev *dev, const struct zonefs_opts *opts,
 		pthread_mutex_init(&fs->stripes[i], NULL);
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_mutex_init(&fs->work_lock, NULL);
-	pthread_cond_init(&fs->work_cond, NULL);
+	pthread_condattr_init(&mono);
+	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&fs->work_cond, &mono);
+	pthread_condattr_destroy(&mono);
 	init_dirs(fs);
 	return fs;
 }

@@ -24,6 +24,7 @@ void zonefs_req_begin(struct zonefs *fs, struct zonefs_zone *z,
 	r->depth = 0;
 	r->queued = false;
 	r->pinned = false;
+	r->parked = false;
 	r->rmw = false;
 }
 
@@ -180,21 +181,83 @@ void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r)
 
 /* ---- the helper thread ---- */
 
-struct zonefs_req *zonefs_req_defer(struct zonefs_req *r, zonefs_step step)
+/* fs->work_lock is held, here and in the next two. */
+static void add_work(struct zonefs *fs, struct zonefs_req *r)
 {
-	struct zonefs *fs = r->fs;
-
-	r->step = step;
 	r->next_work = NULL;
-	pthread_mutex_lock(&fs->work_lock);
 	if (fs->work)
 		fs->work_last->next_work = r;
 	else
 		fs->work = r;
 	fs->work_last = r;
 	pthread_cond_signal(&fs->work_cond);
+}
+
+static void unpark_first(struct zonefs *fs)
+{
+	struct zonefs_req *r = fs->parked;
+
+	fs->parked = r->next_work;
+	add_work(fs, r);
+}
+
+/* Wait for work, no longer than the first of the parked requests does. */
+static void wait_for_work(struct zonefs *fs)
+{
+	struct timespec now;
+
+	if (!fs->parked) {
+		pthread_cond_wait(&fs->work_cond, &fs->work_lock);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec > fs->parked->until.tv_sec ||
+	    (now.tv_sec == fs->parked->until.tv_sec &&
+	     now.tv_nsec >= fs->parked->until.tv_nsec))
+		unpark_first(fs);
+	else
+		pthread_cond_timedwait(&fs->work_cond, &fs->work_lock, &fs->parked->until);
+}
+
+struct zonefs_req *zonefs_req_defer(struct zonefs_req *r, zonefs_step step)
+{
+	struct zonefs *fs = r->fs;
+
+	r->step = step;
+	pthread_mutex_lock(&fs->work_lock);
+	add_work(fs, r);
 	pthread_mutex_unlock(&fs->work_lock);
 	return NULL;
+}
+
+void zonefs_req_park(struct zonefs_req *r, zonefs_step step)
+{
+	struct zonefs *fs = r->fs;
+
+	r->step = step;
+	r->next_work = NULL;
+	clock_gettime(CLOCK_MONOTONIC, &r->until);
+	r->until.tv_nsec += ZONEFS_PARK_MS * 1000000L;
+	if (r->until.tv_nsec >= 1000000000L) {
+		r->until.tv_nsec -= 1000000000L;
+		r->until.tv_sec++;
+	}
+	pthread_mutex_lock(&fs->work_lock);
+	if (fs->parked)
+		fs->parked_last->next_work = r;
+	else
+		fs->parked = r;
+	fs->parked_last = r;
+	pthread_cond_signal(&fs->work_cond);
+	pthread_mutex_unlock(&fs->work_lock);
+}
+
+void zonefs_unpark(struct zonefs *fs)
+{
+	pthread_mutex_lock(&fs->work_lock);
+	if (fs->parked)
+		unpark_first(fs);
+	pthread_mutex_unlock(&fs->work_lock);
 }
 
 static void *worker_main(void *arg)
@@ -205,7 +268,7 @@ static void *worker_main(void *arg)
 	pthread_mutex_lock(&fs->work_lock);
 	for (;;) {
 		while (!fs->work && !fs->work_stop)
-			pthread_cond_wait(&fs->work_cond, &fs->work_lock);
+			wait_for_work(fs);
 		r = fs->work;
 		if (!r)
 			break;

@@ -182,6 +182,7 @@ struct zonefs {
 	pthread_mutex_t	work_lock;	/* guards down to the end */
 	pthread_cond_t	work_cond;
 	struct zonefs_req *work, *work_last;
+	struct zonefs_req *parked, *parked_last;	/* in the order of `until` */
 	bool		work_stop;
 };
 
@@ -218,6 +219,14 @@ struct zonefs_req *zonefs_req_return(struct zonefs_req *r, ssize_t result);
 
 /* Have the helper thread run step. */
 struct zonefs_req *zonefs_req_defer(struct zonefs_req *r, zonefs_step step);
+
+/*
+ * Have the helper thread run step when zonefs_unpark is called, which takes one
+ * request, or ZONEFS_PARK_MS from now. r belongs to that thread at once.
+ */
+#define ZONEFS_PARK_MS	100
+void zonefs_req_park(struct zonefs_req *r, zonefs_step step);
+void zonefs_unpark(struct zonefs *fs);
 
 /* r is done: answer it, and hand over to the next of the queue it was in. */
 struct zonefs_req *zonefs_req_finish(struct zonefs_req *r, ssize_t result);
