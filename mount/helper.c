@@ -66,8 +66,9 @@ static int utab_update(const char *target, struct libmnt_fs *fs)
 	if (ret > 0)
 		ret = -EIO;
 out:
-	mnt_free_lock(lock);
+	/* In this order: newer versions of libmount keep a reference in update. */
 	mnt_free_update(update);
+	mnt_free_lock(lock);
 	return ret;
 }
 
