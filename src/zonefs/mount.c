@@ -127,7 +127,7 @@ static int start_file(struct build *b, struct zonefs_zone *z, uint32_t zno,
 	z->uid = b->uid;
 	z->gid = b->gid;
 	z->mode = b->perm;
-	z->flags = zi->type == BLK_ZONE_TYPE_CONVENTIONAL ? 0 : ZF_SEQ;
+	z->seq = zi->type != BLK_ZONE_TYPE_CONVENTIONAL;
 	err = apply_cond(b, z, zi);
 	if (err || !zone_is_seq(z) || z->flags & (ZF_RO | ZF_OFF))
 		return err;

@@ -48,12 +48,11 @@
 
 /* zonefs_zone.flags */
 enum {
-	ZF_SEQ		= 1,	/* constant */
-	ZF_RO		= 2,	/* write-protected by an error, until unmount */
-	ZF_OFF		= 4,	/* no access, until unmount */
-	ZF_OPEN		= 8,	/* explicitly open for the files on it (Z13) */
-	ZF_ADM_OPEN	= 16,	/* explicitly open by command */
-	ZF_ACTIVE	= 32,	/* counted in fs->nr_active */
+	ZF_RO		= 1,	/* write-protected by an error, until unmount */
+	ZF_OFF		= 2,	/* no access, until unmount */
+	ZF_OPEN		= 4,	/* explicitly open for the files on it (Z13) */
+	ZF_ADM_OPEN	= 8,	/* explicitly open by command */
+	ZF_ACTIVE	= 16,	/* counted in fs->nr_active */
 };
 
 /* When one of the times was changed. */
@@ -78,7 +77,9 @@ struct zonefs_zone {
 	uid_t		uid;
 	gid_t		gid;
 	uint16_t	mode;		/* permission bits */
-	uint16_t	flags;		/* ZF_* */
+	uint8_t		flags;		/* ZF_* */
+	/* Constant again, and here for the sake of the size. */
+	bool		seq;		/* on a sequential zone */
 };
 
 _Static_assert(sizeof(void *) > 8 || sizeof(struct zonefs_zone) <= 64,
@@ -239,7 +240,7 @@ void zonefs_inflight_put(struct zonefs *fs);
 
 static inline bool zone_is_seq(const struct zonefs_zone *z)
 {
-	return z->flags & ZF_SEQ;
+	return z->seq;
 }
 
 static inline uint64_t zone_wp(const struct zonefs *fs, const struct zonefs_zone *z)
