@@ -2,6 +2,7 @@
 /* check: verify a device and the format on it, and repair what has one safe answer. */
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +22,31 @@ static const struct opt check_opts[] = {
 /* What was found so far. */
 struct findings {
 	const char	*device;
+	char		real[PATH_MAX];	/* the same without links */
 	json_t		*list;		/* NULL: printed as they come */
 	uint32_t	left, repaired;
 };
 
+/* What stands behind "NAME: " or "NAME/", or the whole line. */
+static const char *skip_name(const char *line, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || strncmp(line, name, len))
+		return line;
+	if (line[len] == '/')
+		return line + len + 1;
+	return strncmp(line + len, ": ", 2) ? line : line + len + 2;
+}
+
 static void problem(void *ctx, const char *line, bool repaired)
 {
 	struct findings *f = ctx;
-	size_t len = strlen(f->device);
 	struct zerr clean;
 	json_t *text;
 
 	/* Some lines name the device, all are printed with its name. */
-	if (!strncmp(line, f->device, len) && !strncmp(line + len, ": ", 2))
-		line += len + 2;
+	line = skip_name(skip_name(line, f->device), f->real);
 	/* The line may quote what is on the device. */
 	zerr_set(&clean, EINVAL, "%s", line);
 	if (repaired)
@@ -113,6 +125,15 @@ static int check_content(struct target *t, bool repair, struct findings *f)
 	return ret;
 }
 
+/* Damaged is what a check is there to tell; anything else kept it from looking. */
+static int open_failed(const struct zerr *e, const char *path, int err, struct findings *f)
+{
+	if (err != -EINVAL && err != -EIO)
+		return fail_zerr(e, path, err);
+	problem(f, e->msg, false);
+	return 0;
+}
+
 /* The image's own structures; what is wrong there may keep it from being opened. */
 static int check_image(const char *path, bool repair, struct findings *f)
 {
@@ -125,16 +146,7 @@ static int check_image(const char *path, bool repair, struct findings *f)
 	if (!S_ISREG(st.st_mode))
 		return 0;
 	ret = image_check(path, repair, HOLDER_WAIT_MS, problem, f, &e);
-	return ret < 0 ? fail_zerr(&e, path, ret) : 0;
-}
-
-/* Damaged is what a check is there to tell; anything else kept it from looking. */
-static int open_failed(const struct zerr *e, const char *path, int err, struct findings *f)
-{
-	if (err != -EINVAL && err != -EIO)
-		return fail_zerr(e, path, err);
-	problem(f, e->msg, false);
-	return 0;
+	return ret < 0 ? open_failed(&e, path, ret, f) : 0;
 }
 
 static int check(const char *path, bool repair, struct findings *f)
@@ -187,7 +199,7 @@ static void print_verdict(const struct findings *f, int status)
 
 static int run_check(struct args *a)
 {
-	struct findings f = { .device = NULL };
+	struct findings f = { .list = NULL };
 	bool json = false, repair = false;
 	int c, ret;
 
@@ -198,6 +210,8 @@ static int run_check(struct args *a)
 	f.device = c < 0 ? NULL : args_operand(a, "DEV");
 	if (!f.device)
 		return a->status;
+	if (!realpath(f.device, f.real))
+		f.real[0] = '\0';
 	if (json)
 		f.list = json_array();
 	ret = check(f.device, repair, &f);

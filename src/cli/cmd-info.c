@@ -233,8 +233,6 @@ static int info(struct target *t, bool json)
 		print_text(text);
 	free(text);
 	/* Damaged: all is shown, and the damage is named. */
-	if (t->super_err == -EINVAL)
-		return fail("%s: %s", t->name, t->super_zerr.msg);
 	if (t->super_err && t->super_err != -ENODEV)
 		return fail_zerr(&t->super_zerr, t->name, t->super_err);
 	return 0;

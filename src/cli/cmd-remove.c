@@ -43,6 +43,19 @@ static int spawn(char *const argv[], pid_t *pid, int *err_fd)
 	return -ret;
 }
 
+/* What stands behind "TOOL: SUBJECT: ", or the whole line. */
+static const char *skip_subject(const char *line, const char *tool, const char *subject)
+{
+	size_t tool_len = strlen(tool), len = strlen(subject);
+
+	if (strncmp(line, tool, tool_len) || strncmp(line + tool_len, ": ", 2))
+		return line;
+	line += tool_len + 2;
+	if (!strncmp(line, subject, len) && !strncmp(line + len, ": ", 2))
+		line += len + 2;
+	return line;
+}
+
 /* Run argv; on failure its first error line, or its status, is the cause. */
 static int run_tool(const char *subject, char *const argv[])
 {
@@ -72,7 +85,7 @@ static int run_tool(const char *subject, char *const argv[])
 	text[len] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	if (text[0])
-		return fail("%s: %s", subject, text);
+		return fail("%s: %s", subject, skip_subject(text, argv[0], subject));
 	return fail("%s: %s failed with status %d", subject, argv[0],
 		    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }

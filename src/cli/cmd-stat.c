@@ -176,7 +176,9 @@ static int run_stat(struct args *a)
 	ret = target_open(path, false, &t);
 	if (ret)
 		return ret;
-	if (again) {
+	if (t.dev) {	/* what mounted_find found is dead */
+		ret = fail("%s: its daemon is gone", path);
+	} else if (again) {
 		ret = watch(&t, json);
 	} else {
 		ret = show(&t, json, NULL, &text);

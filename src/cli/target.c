@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <uuid/uuid.h>
 
 #include "cli.h"
@@ -24,15 +25,35 @@ static bool info_number(const char *info, const char *name, uint64_t max, uint64
 	       !zu_parse_u64(text, max, v);
 }
 
+/*
+ * Find the mount that path belongs to: 1, 0 for a device without one, or -errno
+ * with *e. A dead mount has no hold on its device any more, the device's lock
+ * tells; but its mount point leads nowhere.
+ */
+static int find_mount(struct target *t, struct zerr *e)
+{
+	struct statfs st;
+	int ret = mounted_find(t->name, &t->mounted);
+
+	if (ret < 0)
+		return zerr_errno(e, -ret, "%s", t->name);
+	if (!ret || !t->mounted.dead)
+		return ret;
+	if (statfs(t->name, &st) && errno == ENOTCONN)
+		ret = zerr_set(e, ENOTCONN, "%s: the daemon of this mount is gone; "
+			       "unmount it, and mount it again", t->name);
+	else
+		ret = 0;
+	mounted_free(&t->mounted);
+	return ret;
+}
+
 static int open_mount(struct target *t)
 {
 	const char *mnt = t->mounted.mountpoint;
 	uint64_t nr_zones, nr_conv, zone_size;
 	int ret;
 
-	if (t->mounted.dead)
-		return fail("%s: the daemon of this mount is gone; unmount it, and mount it again",
-			    mnt);
 	ret = mounted_read(mnt, "info", &t->info);
 	if (ret)
 		return fail("%s/" ZONEFSD_CTLDIR "/info: %s", mnt, strerror(-ret));
@@ -78,9 +99,9 @@ int target_open(const char *path, bool write, struct target *t)
 
 	memset(t, 0, sizeof(*t));
 	t->name = path;
-	ret = mounted_find(path, &t->mounted);
+	ret = find_mount(t, &e);
 	if (ret < 0)
-		return fail("%s: %s", path, strerror(-ret));
+		return fail_zerr(&e, path, ret);
 	if (ret) {
 		ret = open_mount(t);
 		if (ret)
@@ -97,11 +118,10 @@ int target_try_device(const char *path, bool write, struct target *t, struct zer
 
 	memset(t, 0, sizeof(*t));
 	t->name = path;
-	ret = mounted_find(path, &t->mounted);
+	ret = find_mount(t, e);
 	if (ret < 0)
-		return zerr_errno(e, -ret, "%s", path);
-	/* A dead mount has no hold on the device, the lock will tell. */
-	if (ret && !(t->mounted.dead && strcmp(path, t->mounted.mountpoint)))
+		return ret;
+	if (ret)
 		ret = zerr_set(e, EBUSY, "%s: mounted on %s", t->mounted.device,
 			       t->mounted.mountpoint);
 	else

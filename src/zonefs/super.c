@@ -125,12 +125,17 @@ int zonefs_super_read(struct zdev *dev, struct zonefs_super *sb, struct zerr *e)
 {
 	_Alignas(4096) uint8_t block[ZONEFS_SUPER_SIZE];
 	ssize_t n = zdev_pread(dev, 0, 0, block, sizeof(block));
+	struct zerr why;
+	int ret;
 
 	if (n < 0)
 		return zerr_errno(e, (int)-n, "%s: reading the super block", zdev_info(dev)->path);
 	if (n != sizeof(block))
 		return zerr_set(e, EIO, "%s: super block: short read", zdev_info(dev)->path);
-	return zonefs_super_decode(block, sb, e);
+	ret = zonefs_super_decode(block, sb, &why);
+	if (ret == -EINVAL)
+		zerr_set(e, EINVAL, "%s: %s", zdev_info(dev)->path, why.msg);
+	return ret;
 }
 
 void zonefs_super_init(struct zonefs_super *sb)
