@@ -235,7 +235,12 @@ static int cmd_remount(struct args *c)
 	o.read_only = false;
 	while (!ret && (opt = strsep(&rest, ",")))
 		ret = remount_option(&o, opt);
-	return ret ? ret : zonefs_remount(c->m->fs, &o);
+	if (!ret)
+		ret = zonefs_remount(c->m->fs, &o);
+	/* What an error before this wanted would come late, and stay. */
+	if (!ret && !o.read_only)
+		notify_writable(c->m->notify);
+	return ret;
 }
 
 /* ---- faults ---- */

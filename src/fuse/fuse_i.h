@@ -281,6 +281,8 @@ void notify_inode(struct notify *n, uint64_t ino);
 void notify_then_finish(struct notify *n, struct freq *f, uint64_t pos, ssize_t result);
 /* An error made the file system read-only: show it in the mount table. */
 void notify_readonly(struct notify *n);
+/* A remount asks for writing again: forget notify_readonly. Not from the notify thread. */
+void notify_writable(struct notify *n);
 /* The last writer went: a remount that was refused may work now. */
 void notify_no_writer(struct notify *n);
 /* Wait until what is queued now has been delivered. */

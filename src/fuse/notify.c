@@ -32,6 +32,7 @@ struct notify {
 	bool		busy;		/* an invalidation is under way */
 	bool		stop;
 	bool		readonly;	/* to be shown in the mount table */
+	bool		remounting;	/* that is under way */
 	unsigned	tries;		/* left for it; 0: wait for the last writer */
 };
 
@@ -101,6 +102,7 @@ static void try_readonly(struct notify *n)
 	int ret;
 
 	n->tries--;
+	n->remounting = true;
 	pthread_mutex_unlock(&n->lock);
 	ret = remount_readonly(n->m->opts->mountpoint);
 	/* The kernel lets go of a writer a moment after it has sent RELEASE. */
@@ -110,6 +112,8 @@ static void try_readonly(struct notify *n)
 		zlog(n->m->log, ZLOG_WARN, "%s: cannot remount read-only: %s",
 		     n->m->opts->mountpoint, strerror(-ret));
 	pthread_mutex_lock(&n->lock);
+	n->remounting = false;
+	pthread_cond_broadcast(&n->idle);
 	if (ret != -EBUSY) {
 		n->readonly = false;
 		n->tries = 0;
@@ -226,6 +230,16 @@ void notify_readonly(struct notify *n)
 	n->readonly = true;
 	n->tries = 1;
 	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_writable(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->readonly = false;
+	n->tries = 0;
+	while (n->remounting)
+		pthread_cond_wait(&n->idle, &n->lock);
 	pthread_mutex_unlock(&n->lock);
 }
 
