@@ -170,7 +170,7 @@ refuses_mount()
 	make_device
 	for o in nosuch errors=x uid=x uid=-1 gid=99999999999 perm=9 perm=77777 append_buffer=x \
 			flush_interval=x; do
-		unchanged refused 1 "zonefsd: .*${o%%=*}" zonefsd -o "$o" "$DEV" "$MNT"
+		unchanged refused 2 "zonefsd: .*${o%%=*}" zonefsd -o "$o" "$DEV" "$MNT"
 	done
 }
 

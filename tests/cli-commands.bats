@@ -141,12 +141,12 @@ blkzone_line='^  start: 0x[0-9a-f]{9}, len 0x[0-9a-f]{6}, cap 0x[0-9a-f]{6}, wpt
 	requires_fuse
 	make_mount
 	pattern_file "$MNT/seq/0" 8192
-	zonefsctl report "$MNT" >"$T/mnt"
-	zonefsctl report "$DEV" >"$T/dev"
-	cmp "$T/mnt" "$T/dev"
-	cmp "$T/mnt" "$MNT/.zonefsd/zones"
-	same "$(grep -cE "$blkzone_line" "$T/mnt")" 8
-	grep -q 'start: 0x000006000.*wptr 0x000010 .*(oi)' "$T/mnt"
+	zonefsctl report "$MNT" >"$T/by-mount"
+	zonefsctl report "$DEV" >"$T/by-device"
+	cmp "$T/by-mount" "$T/by-device"
+	cmp "$T/by-mount" "$MNT/.zonefsd/zones"
+	same "$(grep -cE "$blkzone_line" "$T/by-mount")" 8
+	grep -q 'start: 0x000006000.*wptr 0x000010 .*(oi)' "$T/by-mount"
 }
 
 @test "report -o and -c choose zones" {

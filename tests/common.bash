@@ -60,7 +60,8 @@ common_teardown()
 			awk -v t="$T/" 'index($2, t) == 1 { print $1 }'); do
 		awk -v d="$dev" '$3 == d || $1 == d { print $2 }' /proc/mounts |
 			xargs -r -n 1 umount -l
-		losetup -d "$dev"
+		# An automatic one went with its mount.
+		losetup -d "$dev" 2>/dev/null
 	done
 	awk -v t="$T/" 'index($2, t) == 1 { print $2 }' /proc/mounts | sort -r |
 		xargs -r -n 1 umount -l

@@ -133,7 +133,7 @@ load common
 	mkfs.ext4 -q "$T/ext4"
 	mkdir "$T/small"
 	mount -o loop "$T/ext4" "$T/small"
-	refused 1 'zonefsctl: .*(too large|larger than|File too large)' zonefsctl create \
+	refused 1 'zonefsctl: .*beneath takes at most' zonefsctl create \
 		--layout image --capacity 64T "$T/small/dev.img"
 	[ ! -e "$T/small/dev.img" ]
 }

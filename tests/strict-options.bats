@@ -100,9 +100,25 @@ info()
 	expect_log 'zone 3|seq/0'
 	expect ok ctl inject error write 3 EIO count=1
 	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096
-	expect EROFS zio "open:O_WRONLY:$MNT/seq/0"
+	until mount_is_ro; do sleep 0.02; done
 	mount_writable
 	fill_direct "$MNT/seq/0" 4096
+}
+
+@test "Z12: remount,rw stays when the error's remount still waits for a writer" {
+	make_mount strict
+	expect_log 'zone 3|seq/0'
+	zio "open:O_WRONLY,O_DIRECT:$MNT/seq/1" "touch:$T/open" "await:$T/go" >/dev/null &
+	zio "await:$T/open"
+	expect ok ctl inject error write 3 EIO count=1
+	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096
+	no mount_is_ro
+	mount_writable
+	touch "$T/go"
+	wait $!
+	sleep 0.3
+	no mount_is_ro
+	fill_direct "$MNT/seq/1" 4096
 }
 
 @test "Z12: a zone marked bad stays so over remount,rw" {
@@ -110,6 +126,7 @@ info()
 	expect_log 'zone 3|seq/0'
 	expect ok ctl inject offline 3
 	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096
+	until mount_is_ro; do sleep 0.02; done
 	mount_writable
 	expect EPERM zio "open:O_WRONLY:$MNT/seq/0"
 	same "$(mode_of "$MNT/seq/0")" 0

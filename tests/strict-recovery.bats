@@ -71,6 +71,7 @@ no_truncate()
 	start remount-ro
 	expect ok ctl inject write 3 4096
 	write_fails
+	until mount_is_ro; do sleep 0.02; done
 	mount_writable
 	write_fails
 	expect EROFS zio "open:O_WRONLY:$MNT/seq/1"
