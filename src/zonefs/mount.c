@@ -380,12 +380,20 @@ int zonefs_mount(struct zdev *dev, const struct zonefs_opts *opts,
 
 /* ---- unmount ---- */
 
-/* The device had no room for the tail: complete its block, the bytes count. */
+/*
+ * The device had no room for the tail: complete its block, the bytes count. A
+ * zone that has moved since (Z12, "size kept") does not take it any more.
+ */
 static int pad_tail(struct zonefs *fs, struct zonefs_zone *z)
 {
-	uint8_t *block = calloc(1, fs->bs);
+	struct zdev_zone zi;
+	uint8_t *block;
 	ssize_t n;
 
+	n = zdev_report(fs->dev, z->zno, 1, &zi);
+	if (n || zi.wp != zone_wp(fs, z))
+		return (int)n;
+	block = calloc(1, fs->bs);
 	if (!block)
 		return -ENOMEM;
 	memcpy(block, z->act->tail, z->act->held);
