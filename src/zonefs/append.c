@@ -117,9 +117,25 @@ static struct zonefs_req *tail_put_back(struct zonefs_req *r)
 	return fail_end(r, r->result);
 }
 
+/* On the helper thread, where recovery ends: the question may block. */
+static bool tail_is_stored(const struct zonefs_req *r)
+{
+	const struct zonefs_active *act = r->zone->act;
+	uint8_t *buf = malloc(r->fs->bs);
+	bool same;
+
+	if (!buf)
+		return false;
+	same = zdev_get_tail(r->fs->dev, r->zone->zno, buf) == (ssize_t)act->held &&
+	       !memcmp(buf, act->tail, act->held);
+	free(buf);
+	return same;
+}
+
 /*
  * The failed write may have dropped the stored tail, which was acknowledged
- * long ago: store it again if it still belongs to the write pointer.
+ * long ago: store it again if it still belongs to the write pointer and is not
+ * there any more. Where it is, there may be no room for it a second time.
  */
 static struct zonefs_req *recovered(struct zonefs_req *r)
 {
@@ -138,6 +154,12 @@ static struct zonefs_req *recovered(struct zonefs_req *r)
 	zonefs_zone_unlock(r->fs, z);
 	if (!again)
 		return fail_end(r, r->result);
+	if (tail_is_stored(r)) {
+		zonefs_zone_lock(r->fs, z);
+		z->act->stored = true;
+		zonefs_zone_unlock(r->fs, z);
+		return fail_end(r, r->result);
+	}
 	return zonefs_req_io(r, ZDEV_PUT_TAIL, z->zno, zone_wp(r->fs, z), 1, tail_put_back);
 }
 
