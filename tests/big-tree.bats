@@ -26,18 +26,15 @@ setup()
 # Real files, as many as make 50 MB.
 sample_tree()
 {
-	local bytes=0 size path
-
 	mkdir "$TREE"
-	while IFS=$'\t' read -r size path; do
-		((bytes += size))
-		((bytes < 50 * M)) || break
-		cp -a --parents "$path" "$TREE"
-	done < <(find /usr/bin /usr/lib/x86_64-linux-gnu /usr/share/perl /usr/include -xdev \
-		-type f -size -4M -printf '%s\t%p\n' 2>/dev/null)
+	(cd / && find usr/bin usr/lib usr/share usr/include -xdev -type f -size -4M \
+		-printf '%s %p\n' 2>/dev/null) |
+		awk -v max=$((50 * M)) '{ sum += $1 } sum > max { exit }
+			{ print substr($0, index($0, " ") + 1) }' >"$T/files"
+	tar -C / -cf - -T "$T/files" | tar -C "$TREE" -xf -
 }
 
-# zone_files N..: the files of the archive, in order.
+# The zones of the archive, in order.
 volumes()
 {
 	printf "$MNT/seq/%d\n" $(seq 0 $((ZONES - 3)))

@@ -53,12 +53,22 @@ fill_up()
 	expect "0 $got" zio "open:O_RDONLY:$MNT/seq/0" "read:$((16 * M))@0,check=1"
 }
 
+# A directory has to write down that it is clean: no room for that is an error too.
+unmount_full()
+{
+	umount "$MNT"
+	wait "$DAEMON" || grep -q 'No space left' "$T/daemon.log"
+}
+
 again()
 {
 	local got
 
 	got=$(size_of "$MNT/seq/0")
-	remount_device "$1"
+	unmount_full
+	mount_device "$1"
+	# Where the size was kept (Z12), the zone may have more.
+	[[ $1 == *repair ]] || got=$(zone_wp 2 "$MNT")
 	same "$(size_of "$MNT/seq/0")" "$got"
 	expect "0 $got" zio "open:O_RDONLY:$MNT/seq/0" "read:$((16 * M))@0,check=1"
 }
