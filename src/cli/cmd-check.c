@@ -158,7 +158,7 @@ static int check(const char *path, bool repair, struct findings *f)
 	/* First of all, because a mounted device is not to be touched. */
 	ret = target_try_device(path, false, &t, &e);
 	if (!ret)
-		ret = target_close(&t, 0);
+		target_close(&t, 0);
 	else if (ret != -EINVAL && ret != -EIO)
 		return fail_zerr(&e, path, ret);
 	ret = check_image(path, repair, f);

@@ -13,8 +13,6 @@
 #include "cli.h"
 #include "zonefsd/units.h"
 
-extern char **environ;
-
 static const struct opt remove_opts[] = {
 	{ 'o', NULL, "id=N,base_dir=DIR", "the device DIR/N (base_dir: /var/local/zloop)" },
 	OPT_END
@@ -110,6 +108,21 @@ static int wait_for_daemon(const struct mounted *m, pid_t pid)
 		    error[0] ? ": " : "", error);
 }
 
+/* Whose mount we may not look into: its lock on the device tells. */
+static int wait_for_lock(const struct mounted *m)
+{
+	struct zdev_open_opts opts = { .read_only = true, .wait_ms = HOLDER_WAIT_MS };
+	struct zerr e = { "" };
+	struct zdev *dev;
+	int ret;
+
+	ret = zdev_open(m->device, &opts, &dev, &e);
+	if (ret)
+		return fail_zerr(&e, m->device, ret);
+	zdev_close(dev);
+	return 0;
+}
+
 int unmount(const struct mounted *m)
 {
 	char *as_root[] = { "umount", "--", m->mountpoint, NULL };
@@ -125,9 +138,9 @@ int unmount(const struct mounted *m)
 		free(info);
 	}
 	ret = run_tool(m->mountpoint, geteuid() ? as_user : as_root);
-	if (!ret && pid)
-		ret = wait_for_daemon(m, pid);
-	return ret;
+	if (ret || m->dead)
+		return ret;
+	return pid ? wait_for_daemon(m, pid) : wait_for_lock(m);
 }
 
 /* "id=N,base_dir=DIR" to DIR/N; NULL with a->status set. */

@@ -34,8 +34,6 @@ struct serve {
 	bool		notifying;
 };
 
-extern char **environ;
-
 /* ---- the device and what zonefs makes of it ---- */
 
 static void on_attr_changed(void *ctx, uint64_t ino)
