@@ -74,13 +74,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(AR
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
 
 # Debian packages; nothing else is fetched. First those for make and make demo.
-DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 libaio-dev libzbd-dev \
-		   uuid-dev libblkid-dev libmount-dev libcap-ng-dev zlib1g-dev \
+DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 uuid-dev \
+		   libblkid-dev libmount-dev libcap-ng-dev zlib1g-dev \
 		   libjansson-dev mount util-linux
 # Those that make check and make bench need besides.
-DEPS_TEST	:= acl attr bats bc clang clang-format clang-tidy cppcheck e2fsprogs fio jq \
-		   libc6-dbg mandoc procps rsync shellcheck squashfs-tools \
-		   valgrind xfsprogs
+DEPS_TEST	:= bats clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-dbg mandoc \
+		   procps rsync shellcheck squashfs-tools strace valgrind
 # The sanitizers' run-time library is not part of clang, and named by its version.
 DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 			(debian12) echo libclang-rt-14-dev;; (debian13) echo libclang-rt-19-dev;; \
