@@ -128,14 +128,24 @@ struct target {
 	struct zerr	super_zerr;
 };
 
-/* 0 or EXIT_FAILED, error reported. A mount is used through its daemon. */
-int target_open(const char *path, bool write, struct target *t);
+/*
+ * 0 or EXIT_FAILED, error reported. A mount is used through its daemon; a device
+ * is opened read-only.
+ */
+int target_open(const char *path, struct target *t);
 
 /* As target_open, for what needs the device itself: a mounted one is refused. */
-int target_open_device(const char *path, bool write, struct target *t);
+int target_open_device(const char *path, struct target *t);
 
 /* As target_open_device, but the error is not reported: -errno with *e. */
-int target_try_device(const char *path, bool write, struct target *t, struct zerr *e);
+int target_try_device(const char *path, struct target *t, struct zerr *e);
+
+/*
+ * Open the device anew for writing. Opening marks it as in use, so this comes
+ * after everything that may refuse, which then leaves the device untouched.
+ * Nothing to do on a mount. 0 or EXIT_FAILED, error reported.
+ */
+int target_make_writable(struct target *t);
 
 /* status, or EXIT_FAILED when closing the device fails. */
 int target_close(struct target *t, int status);

@@ -156,7 +156,7 @@ static int check(const char *path, bool repair, struct findings *f)
 	int ret;
 
 	/* First of all, because a mounted device is not to be touched. */
-	ret = target_try_device(path, false, &t, &e);
+	ret = target_try_device(path, &t, &e);
 	if (!ret)
 		target_close(&t, 0);
 	else if (ret != -EINVAL && ret != -EIO)
@@ -168,10 +168,13 @@ static int check(const char *path, bool repair, struct findings *f)
 	if (f->left)
 		return 0;
 	e.msg[0] = '\0';
-	ret = target_try_device(path, repair, &t, &e);
+	ret = target_try_device(path, &t, &e);
 	if (ret)
 		return open_failed(&e, path, ret, f);
-	ret = check_content(&t, repair, f);
+	if (repair)
+		ret = target_make_writable(&t);
+	if (!ret)
+		ret = check_content(&t, repair, f);
 	return target_close(&t, ret);
 }
 

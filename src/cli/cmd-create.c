@@ -132,7 +132,7 @@ static int check_restored(const struct zloop_params *p)
 	struct zdev_geometry found;
 	int ret;
 
-	ret = target_open_device(p->path, false, &t);
+	ret = target_open_device(p->path, &t);
 	if (ret)
 		return ret;
 	info = zdev_info(t.dev);

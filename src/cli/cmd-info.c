@@ -250,7 +250,7 @@ static int run_info(struct args *a)
 	path = c < 0 ? NULL : args_operand(a, "DEV or MNT");
 	if (!path)
 		return a->status;
-	ret = target_open(path, false, &t);
+	ret = target_open(path, &t);
 	if (ret)
 		return ret;
 	return finish_output(target_close(&t, info(&t, json)));

@@ -41,6 +41,8 @@ static int inject_device(struct args *a, struct target *t, int nr, char **words)
 		return usage_error(a, "%s: '%s' is not a zone", words[0], words[1]);
 	r.first = r.last = zno;
 	ret = target_check_range(t, &r);
+	if (!ret)
+		ret = target_make_writable(t);
 	if (ret)
 		return ret;
 	cond = words[0][0] == 'r' ? BLK_ZONE_COND_READONLY : BLK_ZONE_COND_OFFLINE;
@@ -62,7 +64,7 @@ static int run_inject(struct args *a)
 	words = a->argv + a->next + 1;
 	if (nr < 1)
 		return usage_error(a, "inject: needs DEV or MNT and a fault");
-	ret = target_open(a->argv[a->next], true, &t);
+	ret = target_open(a->argv[a->next], &t);
 	if (ret)
 		return ret;
 	ret = t.dev ? inject_device(a, &t, nr, words) : inject_mount(&t, nr, words);

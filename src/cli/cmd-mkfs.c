@@ -222,11 +222,13 @@ static int run_mkfs(struct args *a)
 	path = c < 0 ? NULL : args_operand(a, "DEV");
 	if (!path)
 		return a->status;
-	ret = target_open_device(path, true, &t);
+	ret = target_open_device(path, &t);
 	if (ret)
 		return ret;
 	if (!force)
 		ret = probe_content(&t);
+	if (!ret)
+		ret = target_make_writable(&t);
 	if (!ret)
 		ret = format(&t, &sb);
 	return finish_output(target_close(&t, ret));

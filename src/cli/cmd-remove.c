@@ -188,7 +188,7 @@ static int remove_device(const char *path)
 		return ret;
 	}
 	/* Not ours to unmount: a holder is an error, and named. */
-	ret = target_open_device(path, false, &t);
+	ret = target_open_device(path, &t);
 	if (ret)
 		return ret;
 	say("%s: not in use", path);

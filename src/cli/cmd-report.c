@@ -144,7 +144,7 @@ static int run_report(struct args *a)
 		return a->status;
 	if (r.json && r.map)
 		return usage_error(a, "--json: excludes --map");
-	ret = target_open(path, false, &t);
+	ret = target_open(path, &t);
 	if (ret)
 		return ret;
 	return finish_output(target_close(&t, report(&t, &r)));

@@ -173,7 +173,7 @@ static int run_stat(struct args *a)
 	if (ret != 1)
 		return fail("%s: %s", path, ret ? strerror(-ret) : "not a mount of zonefsd");
 	mounted_free(&m);
-	ret = target_open(path, false, &t);
+	ret = target_open(path, &t);
 	if (ret)
 		return ret;
 	if (t.dev) {	/* what mounted_find found is dead */

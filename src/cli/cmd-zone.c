@@ -176,6 +176,8 @@ static int act(struct target *t, const struct cmd *cmd, const struct zone_range 
 		if (!ret)
 			ret = target_zones(t, r->first, r->last - r->first + 1, check_zone, t);
 	}
+	if (!ret)
+		ret = target_make_writable(t);
 	if (ret)
 		return ret;
 	return t->dev ? act_on_device(t, cmd, r) : act_on_mount(t, cmd, r);
@@ -204,7 +206,7 @@ static int run_zone(struct args *a)
 		return usage_error(a, "-a: excludes -z");
 	if (!all && !have_range && a->cmd->arg != SEAL)
 		return usage_error(a, "%s: give -z ZONE[-ZONE], or -a for all", a->cmd->name);
-	ret = target_open(path, true, &t);
+	ret = target_open(path, &t);
 	if (ret)
 		return ret;
 	ret = act(&t, a->cmd, have_range ? &range : NULL);

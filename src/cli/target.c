@@ -92,7 +92,7 @@ static int open_device(struct target *t, bool write, struct zerr *e)
 	return 0;
 }
 
-int target_open(const char *path, bool write, struct target *t)
+int target_open(const char *path, struct target *t)
 {
 	struct zerr e = { "" };
 	int ret;
@@ -108,11 +108,11 @@ int target_open(const char *path, bool write, struct target *t)
 			target_close(t, ret);
 		return ret;
 	}
-	ret = open_device(t, write, &e);
+	ret = open_device(t, false, &e);
 	return ret ? fail_zerr(&e, path, ret) : 0;
 }
 
-int target_try_device(const char *path, bool write, struct target *t, struct zerr *e)
+int target_try_device(const char *path, struct target *t, struct zerr *e)
 {
 	int ret;
 
@@ -125,18 +125,32 @@ int target_try_device(const char *path, bool write, struct target *t, struct zer
 		ret = zerr_set(e, EBUSY, "%s: mounted on %s", t->mounted.device,
 			       t->mounted.mountpoint);
 	else
-		ret = open_device(t, write, e);
+		ret = open_device(t, false, e);
 	mounted_free(&t->mounted);
 	return ret;
 }
 
-int target_open_device(const char *path, bool write, struct target *t)
+int target_open_device(const char *path, struct target *t)
 {
 	struct zerr e = { "" };
 	int ret;
 
-	ret = target_try_device(path, write, t, &e);
+	ret = target_try_device(path, t, &e);
 	return ret ? fail_zerr(&e, path, ret) : 0;
+}
+
+int target_make_writable(struct target *t)
+{
+	struct zerr e = { "" };
+	int ret;
+
+	if (!t->dev)
+		return 0;
+	ret = zdev_close(t->dev);
+	t->dev = NULL;
+	if (!ret)
+		ret = open_device(t, true, &e);
+	return ret ? fail_zerr(&e, t->name, ret) : 0;
 }
 
 int target_close(struct target *t, int status)
