@@ -67,8 +67,26 @@ static int count_writer(struct zonefs_req *r, bool first, bool *open_zone)
 	return err;
 }
 
-static void uncount_writer(struct zonefs *fs, bool last)
+/* Take the descriptor off its file's writers; true if it was the last. */
+static bool drop_writer(struct zonefs_req *r)
 {
+	bool last;
+
+	zonefs_zone_lock(r->fs, r->zone);
+	last = !--r->zone->act->nr_writers;
+	zonefs_zone_unlock(r->fs, r->zone);
+	return last;
+}
+
+/*
+ * The counterpart of count_writer, after drop_writer and after the zone was
+ * closed: whoever waits for room must find some on the device as well.
+ */
+static void uncount_writer(struct zonefs_req *r)
+{
+	struct zonefs *fs = r->fs;
+	bool last = zone_is_seq(r->zone) && !r->zone->act->nr_writers;
+
 	pthread_mutex_lock(&fs->lock);
 	fs->nr_writable--;
 	fs->nr_wro -= last;
@@ -156,23 +174,16 @@ static struct zonefs_req *open_succeed(struct zonefs_req *r)
 
 static struct zonefs_req *undo_closed(struct zonefs_req *r)
 {
+	if (for_writing(r->flags))
+		uncount_writer(r);
 	return zonefs_req_finish(r, -(ssize_t)r->at);
 }
 
 /* Fail after the writer was counted. */
 static struct zonefs_req *open_undo(struct zonefs_req *r, int err)
 {
-	struct zonefs_active *act = r->zone->act;
-	bool last = false;
-
 	r->at = (uint64_t)-err;
-	if (for_writing(r->flags)) {
-		zonefs_zone_lock(r->fs, r->zone);
-		last = !--act->nr_writers;
-		zonefs_zone_unlock(r->fs, r->zone);
-		uncount_writer(r->fs, last);
-	}
-	if (last)
+	if (for_writing(r->flags) && drop_writer(r))
 		return close_zone(r, undo_closed);
 	return undo_closed(r);
 }
@@ -302,6 +313,7 @@ static void unlink_file(struct zonefs_file *file)
 
 static struct zonefs_req *release_end(struct zonefs_req *r)
 {
+	uncount_writer(r);
 	return zonefs_req_finish(r, 0);
 }
 
@@ -316,17 +328,15 @@ static struct zonefs_req *release_sealed(struct zonefs_req *r)
 static struct zonefs_req *release_turn(struct zonefs_req *r)
 {
 	struct zonefs_active *act = r->zone->act;
-	bool last;
 
-	zonefs_zone_lock(r->fs, r->zone);
-	last = !--act->nr_writers;
-	/* Nobody is left to continue it or to hear of it. */
-	if (last && r->fs->strict && act->held)
-		zonefs_zone_drop_tail(r->zone);
-	zonefs_zone_unlock(r->fs, r->zone);
-	uncount_writer(r->fs, last);
-	if (!last)
+	if (!drop_writer(r))
 		return release_end(r);
+	if (r->fs->strict && act->held) {
+		/* Nobody is left to continue it or to hear of it. */
+		zonefs_zone_lock(r->fs, r->zone);
+		zonefs_zone_drop_tail(r->zone);
+		zonefs_zone_unlock(r->fs, r->zone);
+	}
 	if (act->held && act->loaded && !act->stored && !zonefs_zone_writable(r->zone))
 		return zonefs_seal(r, release_sealed);
 	return close_zone(r, release_end);
@@ -346,7 +356,7 @@ void zonefs_release(struct zonefs_file *file, struct zonefs_req *r)
 		r = zonefs_req_queue(r, release_turn);
 	} else {
 		if (writes)
-			uncount_writer(r->fs, false);
+			uncount_writer(r);
 		r = zonefs_req_finish(r, 0);
 	}
 	zonefs_req_run(r);

@@ -220,7 +220,7 @@ static int build_table(struct zonefs *fs, struct zerr *e)
 	bool sb_uid = fs->sb.features & ZONEFS_F_UID, sb_gid = fs->sb.features & ZONEFS_F_GID;
 	struct build b = {
 		.fs = fs, .e = e,
-		/* Not even the mounter could use files of root (D9). */
+		/* Not even the mounter could use files of root (D12). */
 		.uid = o->has_uid ? o->uid : sb_uid ? fs->sb.uid : o->mounter_uid,
 		.gid = o->has_gid ? o->gid : sb_gid ? fs->sb.gid :
 		       o->mounter_uid ? o->mounter_gid : 0,

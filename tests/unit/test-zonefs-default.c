@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The default personality on sequential files: rules D1 to D11. */
+/* The default personality on sequential files: rules D1 to D10. */
 #include <time.h>
 
 #include "zonefs-unit.h"
