@@ -44,6 +44,10 @@ struct cmd {
 	int		arg;		/* the command's own */
 };
 
+/* One or a few related ones a file, cmd-*.c. */
+extern const struct cmd cmd_create, cmd_remove, cmd_mkfs, cmd_info, cmd_report, cmd_reset,
+	cmd_finish, cmd_open, cmd_close, cmd_check, cmd_seal, cmd_stat, cmd_inject;
+
 /* The words behind the command's name while they are read. */
 struct args {
 	const struct cmd *cmd;

@@ -15,7 +15,7 @@ enum { LAYOUT = OPT_LONG, CAPACITY, ZONE_SIZE, ZONE_CAPACITY, CONV_ZONES, BLOCK_
        MAX_OPEN, MAX_ACTIVE };
 
 static const struct opt create_opts[] = {
-	{ LAYOUT, "layout", "dir|image", "what to make (dir if PATH is a directory or ends in /, else image)" },
+	{ LAYOUT, "layout", "dir|image", "what to make (dir if PATH is one or ends in /, else image)" },
 	{ CAPACITY, "capacity", "SIZE", "size of the device, rounded up to whole zones (16G)" },
 	{ ZONE_SIZE, "zone-size", "SIZE", "size of a zone, a power of two (256M)" },
 	{ ZONE_CAPACITY, "zone-capacity", "SIZE", "usable part of a sequential zone (the zone size)" },

@@ -5,9 +5,6 @@
 
 #include "cli.h"
 
-extern const struct cmd cmd_create, cmd_remove, cmd_mkfs, cmd_info, cmd_report, cmd_reset,
-	cmd_finish, cmd_open, cmd_close, cmd_check, cmd_seal, cmd_stat, cmd_inject;
-
 static const struct cmd *const cmds[] = {
 	&cmd_create, &cmd_remove, &cmd_mkfs, &cmd_info, &cmd_report, &cmd_reset,
 	&cmd_finish, &cmd_open, &cmd_close, &cmd_check, &cmd_seal, &cmd_stat,
