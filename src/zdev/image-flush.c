@@ -36,6 +36,21 @@ int image_check_failed(struct image *img)
 	return atomic_load(&img->failed);
 }
 
+int image_begin_change(struct image *img)
+{
+	int ret = image_check_failed(img);
+
+	if (ret || atomic_load(&img->marked_open))
+		return ret;
+	pthread_mutex_lock(&img->open_lock);
+	if (!atomic_load(&img->marked_open)) {
+		ret = image_state_write(img, 0);
+		atomic_store(&img->marked_open, !ret);
+	}
+	pthread_mutex_unlock(&img->open_lock);
+	return ret;
+}
+
 /* Note a failure to make something durable. Returns ret. */
 static int fail(struct image *img, const char *what, int ret)
 {
@@ -112,7 +127,7 @@ int image_prepare(struct image *img, uint32_t zno)
 {
 	int ret;
 
-	ret = image_check_failed(img);
+	ret = image_begin_change(img);
 	if (!ret)
 		ret = image_tail_load(img, zno);
 	if (ret || !claim_stale(img, zno, true))

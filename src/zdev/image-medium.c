@@ -63,7 +63,7 @@ static ssize_t write_conv(struct image *img, uint32_t zno, uint64_t pos,
 	uint64_t size = img->layout.geo.zone_size;
 	int ret;
 
-	ret = image_check_failed(img);
+	ret = image_begin_change(img);
 	if (ret)
 		return ret;
 	if (pos > size || len > size - pos)
@@ -163,7 +163,7 @@ static int image_set_cond(void *m, uint32_t zno, uint8_t cond)
 	struct image *img = m;
 	int ret;
 
-	ret = image_check_failed(img);
+	ret = image_begin_change(img);
 	if (!ret)
 		ret = image_cond_set(img, zno, cond);
 	return ret ? ret : image_table_sync(img, zno, zno);

@@ -158,8 +158,11 @@ static int load(struct image *img, struct zerr *e)
 	ret = image_table_map(img);
 	if (!ret)
 		ret = image_recover(img, past);
-	if (!ret && !img->read_only)
+	/* A clean one stays so until the first change. */
+	if (!ret && !img->read_only && past != IMAGE_PAST_CLEAN) {
 		ret = image_state_write(img, 0);
+		atomic_store(&img->marked_open, true);
+	}
 	return ret ? zerr_errno(e, -ret, "%s: opening the zone table", img->path) : 0;
 }
 
@@ -174,6 +177,7 @@ static struct image *image_new(const char *path, const struct zdev_open_opts *op
 	img->read_only = opts->read_only;
 	img->log = opts->log;
 	img->page_size = sysconf(_SC_PAGESIZE);
+	pthread_mutex_init(&img->open_lock, NULL);
 	pthread_mutex_init(&img->flush_lock, NULL);
 	pthread_mutex_init(&img->stale_lock, NULL);
 	pthread_mutex_init(&img->tail_lock, NULL);
@@ -259,7 +263,7 @@ int image_close(struct image *img)
 {
 	int ret = 0;
 
-	if (!img->read_only) {
+	if (atomic_load(&img->marked_open)) {
 		ret = image_flush(img);
 		if (!ret && img->tails_written)
 			ret = image_tails_trim(img);
@@ -275,6 +279,7 @@ void image_free(struct image *img)
 	image_table_unmap(img);
 	if (img->fd >= 0)
 		close(img->fd);
+	pthread_mutex_destroy(&img->open_lock);
 	pthread_mutex_destroy(&img->flush_lock);
 	pthread_mutex_destroy(&img->stale_lock);
 	pthread_mutex_destroy(&img->tail_lock);

@@ -62,7 +62,7 @@ struct image_tail_map {
 #define IMAGE_NO_SLOT	IMAGE_TAIL_SLOTS
 
 /*
- * No lock is held across I/O and none is taken inside another. What one zone's
+ * No lock but open_lock is held across I/O, none is taken inside another. What one zone's
  * calls may do at the same time is emu's promise, see struct emu_medium_ops; a
  * flush runs beside all of them.
  */
@@ -78,6 +78,13 @@ struct image {
 	size_t		page_size;
 
 	uint64_t	state_seq;	/* of the state block written last */
+
+	/*
+	 * The first change says in the state block that the image is not clean,
+	 * so that who only looks, or is refused, writes nothing.
+	 */
+	pthread_mutex_t	open_lock;	/* whoever changes waits for that block */
+	atomic_bool	marked_open;
 
 	/* One bit a zone: it may have words or tails that no flush has seen. */
 	_Atomic uint64_t *dirty;
@@ -196,6 +203,9 @@ int image_flush(struct image *img);
 
 /* 0, or -errno once a flush has failed: the state on disk must stay as it is. */
 int image_check_failed(struct image *img);
+
+/* To be called before anything on disk changes. 0, or -errno: then nothing may. */
+int image_begin_change(struct image *img);
 
 /* The zone was reset: its data is to be freed. Flushes when too much has gathered. */
 int image_stale_add(struct image *img, uint32_t zno);
