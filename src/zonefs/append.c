@@ -84,6 +84,7 @@ static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
 	zonefs_zone_lock(fs, z);
 	copy_tail(r, whole, end);
 	z->act->stored = stored;
+	z->act->kept = false;
 	zonefs_zone_set_size(fs, z, fs->strict ? whole : end);
 	zonefs_zone_account(fs, z);
 	if (!fs->strict)
@@ -145,7 +146,7 @@ static struct zonefs_req *recovered(struct zonefs_req *r)
 	if (r->fs->strict)
 		return fail_end(r, r->result);
 	zonefs_zone_lock(r->fs, z);
-	again = z->act->held && !(z->flags & (ZF_RO | ZF_OFF));
+	again = z->act->held && !z->act->kept && !(z->flags & (ZF_RO | ZF_OFF));
 	if (again) {
 		z->act->stored = false;
 		r->iov[0].iov_base = z->act->tail;

@@ -337,7 +337,7 @@ static struct zonefs_req *release_turn(struct zonefs_req *r)
 		zonefs_zone_drop_tail(r->zone);
 		zonefs_zone_unlock(r->fs, r->zone);
 	}
-	if (act->held && act->loaded && !act->stored && !zonefs_zone_writable(r->zone))
+	if (zonefs_tail_is_unstored(r->fs, r->zone))
 		return zonefs_seal(r, release_sealed);
 	return close_zone(r, release_end);
 }

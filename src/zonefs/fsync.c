@@ -17,29 +17,37 @@ static struct zonefs_req *zone_flushed(struct zonefs_req *r)
 	return zonefs_req_return(r, 0);
 }
 
-struct zonefs_req *zonefs_flush_zone(struct zonefs_req *r, zonefs_step then)
+static struct zonefs_req *flush(struct zonefs_req *r)
 {
 	struct zonefs_zone *z = r->zone;
 
-	zonefs_req_call(r, then);
 	if (r->fs->info->read_only)
 		return zonefs_req_return(r, 0);
 	return zonefs_req_io(r, ZDEV_FLUSH, z->nr_zones > 1 ? ZDEV_ALL_ZONES : z->zno,
 			     0, 0, zone_flushed);
 }
 
+/* The tail has become a block: the client did not write the zeros. */
+static struct zonefs_req *tail_sealed(struct zonefs_req *r)
+{
+	if (r->result < 0)
+		return zonefs_req_return(r, r->result);
+	zonefs_attr_changed(r->fs, r->zone);
+	return flush(r);
+}
+
+struct zonefs_req *zonefs_flush_zone(struct zonefs_req *r, zonefs_step then)
+{
+	zonefs_req_call(r, then);
+	/* A tail the device has no room for is durable only as a block. */
+	if (zonefs_tail_is_unstored(r->fs, r->zone))
+		return zonefs_seal(r, tail_sealed);
+	return flush(r);
+}
+
 static struct zonefs_req *finish_with_result(struct zonefs_req *r)
 {
 	return zonefs_req_finish(r, r->result);
-}
-
-/* The tail has become a block: the client did not write the zeros. */
-static struct zonefs_req *fsync_sealed(struct zonefs_req *r)
-{
-	if (r->result < 0)
-		return zonefs_req_finish(r, r->result);
-	zonefs_attr_changed(r->fs, r->zone);
-	return zonefs_flush_zone(r, finish_with_result);
 }
 
 /*
@@ -59,7 +67,6 @@ static bool drop_staged(struct zonefs_req *r)
 
 static struct zonefs_req *fsync_turn(struct zonefs_req *r)
 {
-	const struct zonefs_active *act = r->zone->act;
 	int err;
 
 	zonefs_zone_lock(r->fs, r->zone);
@@ -69,9 +76,6 @@ static struct zonefs_req *fsync_turn(struct zonefs_req *r)
 		return zonefs_req_finish(r, err);
 	if (zone_is_seq(r->zone) && drop_staged(r))
 		return zonefs_req_finish(r, -EINVAL);
-	/* A tail the device has no room for is durable only as a block. */
-	if (zone_is_seq(r->zone) && act->held && act->loaded && !act->stored)
-		return zonefs_seal(r, fsync_sealed);
 	return zonefs_flush_zone(r, finish_with_result);
 }
 

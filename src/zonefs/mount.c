@@ -380,20 +380,12 @@ int zonefs_mount(struct zdev *dev, const struct zonefs_opts *opts,
 
 /* ---- unmount ---- */
 
-/*
- * The device had no room for the tail: complete its block, the bytes count. A
- * zone that has moved since (Z12, "size kept") does not take it any more.
- */
+/* The device had no room for the tail: complete its block, the bytes count. */
 static int pad_tail(struct zonefs *fs, struct zonefs_zone *z)
 {
-	struct zdev_zone zi;
-	uint8_t *block;
+	uint8_t *block = calloc(1, fs->bs);
 	ssize_t n;
 
-	n = zdev_report(fs->dev, z->zno, 1, &zi);
-	if (n || zi.wp != zone_wp(fs, z))
-		return (int)n;
-	block = calloc(1, fs->bs);
 	if (!block)
 		return -ENOMEM;
 	memcpy(block, z->act->tail, z->act->held);
@@ -405,11 +397,9 @@ static int pad_tail(struct zonefs *fs, struct zonefs_zone *z)
 /* Leave the device as a mount expects it; the first error. */
 static int settle_zone(struct zonefs *fs, struct zonefs_zone *z)
 {
-	struct zonefs_active *act = z->act;
 	int err = 0, ret = 0;
 
-	if (act && zone_is_seq(z) && !fs->strict && act->held && act->loaded &&
-	    !act->stored && !zonefs_zone_writable(z))
+	if (zonefs_tail_is_unstored(fs, z))
 		err = pad_tail(fs, z);
 	if (z->flags & (ZF_OPEN | ZF_ADM_OPEN) && !(z->flags & (ZF_RO | ZF_OFF)))
 		ret = zdev_command(fs->dev, z->size ? ZDEV_CLOSE : ZDEV_RESET, z->zno);

@@ -121,9 +121,8 @@ static void judge(struct zonefs *fs, struct zonefs_zone *z, enum zonefs_cause ca
 	} else if (cause == CAUSE_WRITE || v->dev.wp != zone_wp(fs, z)) {
 		judge_good(fs, z, v);
 	}
-	/* The tail of a size that was kept is nowhere but in memory by now. */
-	if (!fs->strict && z->act->held && v->dev.wp != zone_wp(fs, z) && z->act->loaded)
-		z->act->stored = false;
+	if (!fs->strict && z->act->held && z->act->loaded)
+		z->act->kept = v->dev.wp != zone_wp(fs, z);
 	zonefs_zone_account(fs, z);
 }
 

@@ -115,14 +115,14 @@ static struct zonefs_req *write_end(struct zonefs_req *r, ssize_t result)
 
 static struct zonefs_req *synced(struct zonefs_req *r)
 {
-	return write_end(r, r->result < 0 ? r->result : (ssize_t)r->len);
+	return write_end(r, r->result < 0 ? r->result : (ssize_t)r->asked);
 }
 
 static struct zonefs_req *written(struct zonefs_req *r)
 {
 	if (r->result < 0 || !(r->flags & (O_DSYNC | O_SYNC)))
 		return write_end(r, r->result);
-	r->len = (size_t)r->result;
+	r->asked = (size_t)r->result;
 	return zonefs_flush_zone(r, synced);
 }
 

@@ -137,7 +137,7 @@ void zonefs_zone_put(struct zonefs *fs, struct zonefs_zone *z)
 	act = z->act;
 	act->users--;
 	/* Bytes that count and are nowhere else stay until unmount completes them. */
-	if (act->users || (act->held && !act->stored && !fs->strict))
+	if (act->users || (act->held && (!act->stored || act->kept) && !fs->strict))
 		act = NULL;
 	else
 		z->act = NULL;
@@ -187,6 +187,7 @@ void zonefs_zone_drop_tail(struct zonefs_zone *z)
 	z->act->held = 0;
 	z->act->loaded = true;
 	z->act->stored = false;
+	z->act->kept = false;
 }
 
 struct zonefs_times *zonefs_zone_times(struct zonefs *fs, struct zonefs_zone *z)
@@ -224,6 +225,15 @@ int zonefs_zone_readable(const struct zonefs_zone *z)
 }
 
 /* ---- the tail ---- */
+
+bool zonefs_tail_is_unstored(const struct zonefs *fs, const struct zonefs_zone *z)
+{
+	const struct zonefs_active *act = z->act;
+
+	if (fs->strict || !zone_is_seq(z) || z->flags & (ZF_RO | ZF_OFF))
+		return false;
+	return act && act->held && act->loaded && !act->stored && !act->kept;
+}
 
 /* Take what the device has, unless a reset has overtaken us. The stripe is held. */
 static int install_tail(struct zonefs_active *act, uint8_t *buf, ssize_t len)

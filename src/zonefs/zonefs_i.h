@@ -102,11 +102,13 @@ struct zonefs_active {
 	 * the size; stored on the device, or !stored where that has no room for
 	 * it. Strict: the rest of one large write that the client cut at an odd
 	 * place, not part of the size. Not loaded: still on the device only.
-	 * Only the head of the queue changes it, readers copy from it.
+	 * Kept: the device has moved on, the size has not (Z12), and so it can
+	 * be stored no more. Only the head of the queue changes it, readers
+	 * copy from it.
 	 */
 	uint8_t		*tail;		/* block_size bytes, or NULL */
 	uint32_t	held;
-	bool		loaded, stored;
+	bool		loaded, stored, kept;
 	/* Conventional files: writes under way, and those that must wait for them. */
 	struct zonefs_req *ranges;
 	struct zonefs_req *range_waiters, *range_last;
@@ -283,6 +285,9 @@ struct zonefs_times *zonefs_zone_times(struct zonefs *fs, struct zonefs_zone *z)
 int zonefs_zone_writable(const struct zonefs_zone *z);
 int zonefs_zone_readable(const struct zonefs_zone *z);
 
+/* Does the size count bytes that are only in memory? Head of the queue only. */
+bool zonefs_tail_is_unstored(const struct zonefs *fs, const struct zonefs_zone *z);
+
 /* Have the tail in memory, then run next. r may be in the queue or not. */
 struct zonefs_req *zonefs_tail_load(struct zonefs_req *r, zonefs_step next);
 
@@ -343,7 +348,10 @@ struct zonefs_req *zonefs_truncate(struct zonefs_req *r, zonefs_step then);
 
 /* ---- fsync.c ---- */
 
-/* Make what the file has durable. Returns 0, or an errno after recovery. */
+/*
+ * Make what the file has durable; changes r->pos and r->len. Head of the queue,
+ * or a conventional file. Returns 0, or an errno after recovery.
+ */
 struct zonefs_req *zonefs_flush_zone(struct zonefs_req *r, zonefs_step then);
 
 /* ---- recover.c ---- */

@@ -293,6 +293,11 @@ static void test_no_room_for_tails(void)
 	CHECK_EQ(t_close(f), 0);
 	CHECK_EQ(t_size(&v, SEQ(0)), 3 * BS);
 	CHECK_EQ(t_stats(&v).tails_padded, 2);
+	/* and a synchronous write, whose caller gets its own length */
+	f = must_open(&v, SEQ(1), O_RDWR);
+	CHECK_EQ(put(f, O_SYNC, 20, 0, 4), 20);
+	CHECK_EQ(t_size(&v, SEQ(1)), BS);
+	t_release(f);
 	/* and, without a close, the unmount */
 	f = must_open(&v, SEQ(0), O_RDWR);
 	CHECK_EQ(put(f, 0, 60, 3 * BS, 4), 60);

@@ -432,7 +432,9 @@ static void test_default_tail_cannot_be_stored(void)
 	CHECK_EQ(t_size(&v, SEQ(0)), 100);		/* kept */
 	CHECK(t_stats(&v).read_only);
 	expect(f, 100, 0, 1);				/* from memory */
+	CHECK_EQ(t_fsync(f), 0);
 	t_release(f);
+	CHECK_EQ(t_stats(&v).io_errors, 1);
 	f = must_open(&v, SEQ(0), O_RDONLY);
 	expect(f, 100, 0, 1);
 	t_release(f);
