@@ -138,6 +138,8 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 
 static void write_reply(struct freq *f, ssize_t result)
 {
+	if (f->h->seq)
+		handle_append_end(f->m, f->h);
 	if (result < 0)
 		fuse_reply_err(f->req, -result);
 	else
@@ -145,29 +147,26 @@ static void write_reply(struct freq *f, ssize_t result)
 	iobuf_put(f->m->pool, f->buf);
 }
 
-/*
- * Readers may have the partial page cached in which an append began, with zeros
- * behind the old end. Linux before 6.11 drops it only ahead of the write, where
- * a reader can bring it back; so it is dropped before the client learns the new
- * size from our answer.
- */
-static void write_done(struct zonefs_req *zr, ssize_t result)
+/* Drop the page in which an append began before anybody hears of it, see onode. */
+static void append_done(struct zonefs_req *zr, ssize_t result)
 {
 	struct freq *f = (struct freq *)zr;	/* zr comes first */
 	struct zonefs_attr attr;
-	uint64_t pos = f->off;
 
-	if (result <= 0 || !f->h->seq || !atomic_load(&f->h->node->nr_cached)) {
+	if (!result || !atomic_load(&f->h->node->nr_cached)) {
 		freq_finish(f, result);
 		return;
 	}
-	/* An append lands at the end, whatever offset the client believed in. */
-	if (!zonefs_getattr(f->m->fs, f->h->node->ino, &attr) &&
-	    attr.size - result < pos)
-		pos = attr.size - result;
-	f->ino = f->h->node->ino;
+	/*
+	 * An append lands at the end, whatever offset the client believed in; a
+	 * failed one may have landed in part.
+	 */
+	if (result < 0 || zonefs_getattr(f->m->fs, f->ino, &attr))
+		f->off = 0;
+	else if (attr.size - result < f->off)
+		f->off = attr.size - result;
 	freq_past_cancel(f);
-	notify_then_finish(f->m->notify, f, pos, result);
+	notify_then_finish(f->m->notify, f, result);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
@@ -185,12 +184,16 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 	f = freq_new(m, req, write_reply);
 	if (!f)
 		return;
-	f->zr.done = write_done;
 	f->h = h;
 	f->off = off;
+	f->ino = ino_of(m, node);
 	f->buf = iobuf_take(data);
 	/* Write-back of a shared map carries no access mode. */
 	flags = (fi->flags & ~O_ACCMODE) | (h->flags & O_ACCMODE);
+	if (h->seq) {
+		handle_append_begin(m, h);
+		f->zr.done = append_done;
+	}
 	if (freq_submit(f, true))
 		zonefs_write(h->file, flags, data, size, off, &f->zr);
 }

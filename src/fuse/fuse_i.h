@@ -169,12 +169,20 @@ void freq_reply_err(struct freq *f, ssize_t result);
 
 /* ---- handle.c: open files ---- */
 
-/* Readers through the page cache of one inode, present while it is open. */
+/*
+ * One inode while it is open. m->lock guards all but ino and nr_cached.
+ *
+ * A reader may have the partial page cached in which an append begins, with
+ * zeros behind the old end. That page must be gone before the client learns of
+ * the new size, be it from the answer to the append or by asking meanwhile.
+ */
 struct onode {
 	struct onode	*next;
 	uint64_t	ino;
 	uint32_t	refs;
-	atomic_uint	nr_cached;
+	uint32_t	nr_appends;	/* under way */
+	uint64_t	shown;		/* with appends under way: the size before */
+	atomic_uint	nr_cached;	/* handles that read or map through the cache */
 };
 
 struct handle {
@@ -204,14 +212,18 @@ bool handle_add(struct mnt *m, struct handle *h, uint64_t ino);
 void handle_drop(struct mnt *m, struct handle *h);
 /* Release all that the kernel left open, as it does when the connection breaks. Blocks. */
 void handle_drop_all(struct mnt *m);
-bool handle_any_writer(struct mnt *m);
+/* Between these two the client is shown no larger size of the file than before. */
+void handle_append_begin(struct mnt *m, struct handle *h);
+void handle_append_end(struct mnt *m, struct handle *h);
+/* The size of inode ino that the client may know. */
+uint64_t handle_shown_size(struct mnt *m, uint64_t ino, uint64_t size);
 
 /* ---- ops.c, file-ops.c, dir-ops.c: the handlers ---- */
 
 extern const struct fuse_lowlevel_ops mnt_ops;
 
-void mnt_fill_stat(const struct zonefs_attr *a, struct stat *st);
-void mnt_fill_entry(const struct mnt *m, const struct zonefs_attr *a,
+void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
+void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e);
 
 void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
@@ -277,8 +289,8 @@ void notify_free(struct notify *n);
 
 /* The kernel shall forget attributes and pages of ino. Does not block. */
 void notify_inode(struct notify *n, uint64_t ino);
-/* Have the pages of f's file from pos on dropped, then finish f with result. */
-void notify_then_finish(struct notify *n, struct freq *f, uint64_t pos, ssize_t result);
+/* Have the pages of f's file from f->off on dropped, then finish f with result. */
+void notify_then_finish(struct notify *n, struct freq *f, ssize_t result);
 /* An error made the file system read-only: show it in the mount table. */
 void notify_readonly(struct notify *n);
 /* A remount asks for writing again: forget notify_readonly. Not from the notify thread. */

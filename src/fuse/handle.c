@@ -111,14 +111,37 @@ void handle_drop(struct mnt *m, struct handle *h)
 	notify_no_writer(m->notify);
 }
 
-bool handle_any_writer(struct mnt *m)
+void handle_append_begin(struct mnt *m, struct handle *h)
 {
-	bool any;
+	struct zonefs_attr attr;
+
+	if (zonefs_getattr(m->fs, h->node->ino, &attr))
+		attr.size = 0;
+	pthread_mutex_lock(&m->lock);
+	if (!h->node->nr_appends++)
+		h->node->shown = attr.size;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void handle_append_end(struct mnt *m, struct handle *h)
+{
+	pthread_mutex_lock(&m->lock);
+	h->node->nr_appends--;
+	pthread_mutex_unlock(&m->lock);
+}
+
+uint64_t handle_shown_size(struct mnt *m, uint64_t ino, uint64_t size)
+{
+	struct onode *n = NULL;
 
 	pthread_mutex_lock(&m->lock);
-	any = m->nr_writers != 0;
+	if (m->nr_writers)
+		for (n = *onode_bucket(m, ino); n && n->ino != ino; n = n->next)
+			;
+	if (n && n->nr_appends && n->shown < size)
+		size = n->shown;
 	pthread_mutex_unlock(&m->lock);
-	return any;
+	return size;
 }
 
 struct waiter {

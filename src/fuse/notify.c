@@ -202,11 +202,10 @@ void notify_inode(struct notify *n, uint64_t ino)
 	pthread_mutex_unlock(&n->lock);
 }
 
-void notify_then_finish(struct notify *n, struct freq *f, uint64_t pos, ssize_t result)
+void notify_then_finish(struct notify *n, struct freq *f, ssize_t result)
 {
 	bool stopped;
 
-	f->off = pos;
 	f->result = result;
 	f->next = NULL;
 	pthread_mutex_lock(&n->lock);

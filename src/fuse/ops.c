@@ -7,11 +7,11 @@
 
 #include "fuse_i.h"
 
-void mnt_fill_stat(const struct zonefs_attr *a, struct stat *st)
+void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = a->ino;
-	st->st_size = a->size;
+	st->st_size = ino_is_seq(m, a->ino) ? handle_shown_size(m, a->ino, a->size) : a->size;
 	st->st_blocks = a->blocks;
 	st->st_blksize = a->blksize;
 	st->st_mode = a->mode;
@@ -23,28 +23,32 @@ void mnt_fill_stat(const struct zonefs_attr *a, struct stat *st)
 	st->st_ctim = a->ctime;
 }
 
-void mnt_fill_entry(const struct mnt *m, const struct zonefs_attr *a,
+void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e)
 {
 	memset(e, 0, sizeof(*e));
 	e->ino = node_of(m, a->ino);
 	e->attr_timeout = MNT_TIMEOUT;
 	e->entry_timeout = MNT_TIMEOUT;
-	mnt_fill_stat(a, &e->attr);
+	mnt_fill_stat(m, a, &e->attr);
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	unsigned want = FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
 			FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
-			FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ASYNC_READ;
+			FUSE_CAP_ASYNC_READ;
 	/*
 	 * ASYNC_DIO sends the parts of one large direct write at once, and they
-	 * would reach the zone in any order (Z16.2). HANDLE_KILLPRIV would leave
-	 * clearing setuid bits to us; the kernel does it by SETATTR. Handles of
-	 * NFS do not outlive a mount. Splicing would take data out of our buffers.
+	 * would reach the zone in any order (Z16.2). AUTO_INVAL_DATA would drop
+	 * all pages of a file after each write, taking the new time for somebody
+	 * else's; EXPLICIT_INVAL_DATA none when the size changes. HANDLE_KILLPRIV
+	 * would leave clearing setuid bits to us; the kernel does it by SETATTR.
+	 * Handles of NFS do not outlive a mount. Splicing would take data out of
+	 * our buffers.
 	 */
-	unsigned refuse = FUSE_CAP_ASYNC_DIO | FUSE_CAP_HANDLE_KILLPRIV |
+	unsigned refuse = FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
+			  FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
 			  FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_EXPORT_SUPPORT |
 			  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 			  FUSE_CAP_SPLICE_MOVE;
@@ -68,7 +72,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *f
 	} else {
 		ret = zonefs_getattr(m->fs, ino_of(m, node), &attr);
 		if (!ret)
-			mnt_fill_stat(&attr, &st);
+			mnt_fill_stat(m, &attr, &st);
 	}
 	if (ret)
 		fuse_reply_err(req, -ret);
@@ -87,7 +91,7 @@ static void setattr_reply(struct freq *f, ssize_t result)
 		fuse_reply_err(f->req, -result);
 		return;
 	}
-	mnt_fill_stat(&attr, &st);
+	mnt_fill_stat(f->m, &attr, &st);
 	fuse_reply_attr(f->req, &st, MNT_TIMEOUT);
 }
 
