@@ -197,21 +197,6 @@ refuses_mount()
 	refused 1 "zonefsctl: .*" zonefsctl create --layout "$LAYOUT" "$DEV"
 }
 
-@test "a read-only device file mounts read-only only" {
-	requires_fuse
-	[[ $LAYOUT == image ]] || skip "one file is to be on a read-only file system"
-	make_device
-	mkdir "$T/ro"
-	: >"$T/ro/dev.img"
-	mount --bind "$T" "$T/ro"
-	mount -o remount,bind,ro "$T/ro"
-	refused 1 'zonefsd: .*dev.img' zonefsd "$T/ro/dev.img" "$MNT"
-	mount_device ro "$T/ro/dev.img"
-	mount_is_ro
-	umount_device
-	umount "$T/ro"
-}
-
 @test "a device that another user may not read" {
 	requires_fuse
 	make_device

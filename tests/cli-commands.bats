@@ -313,17 +313,6 @@ blkzone_line='^  start: 0x[0-9a-f]{9}, len 0x[0-9a-f]{6}, cap 0x[0-9a-f]{6}, wpt
 	same "$(size_of "$MNT/seq/0")" 5000
 }
 
-@test "remove by the zloop id" {
-	[[ $LAYOUT == dir ]] || skip "the zloop string makes directories"
-	requires_fuse
-	zonefsctl create -o "id=3,capacity_mb=32,zone_size_mb=4,conv_zones=1,base_dir=$T"
-	zonefsctl mkfs "$T/3"
-	mount_device "" "$T/3"
-	zonefsctl remove -o "id=3,base_dir=$T"
-	no mountpoint -q "$MNT"
-	[ -e "$T/3/cnv-000000" ]
-}
-
 # ---- manners ----
 
 @test "every command has --help and a usage error is 2, on one line" {

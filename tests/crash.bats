@@ -38,7 +38,8 @@ rounds()
 		else
 			expect ok ctl inject power-cut
 		fi
-		wait "$writer" || { echo "round $i:"; cat "$T/writer"; return 1; }
+		wait "$writer" && no grep "no crash" "$T/writer" ||
+			{ echo "round $i:"; cat "$T/writer" "$T/daemon.log"; return 1; }
 		if [[ $1 == power ]]; then
 			umount "$MNT"
 			wait "$DAEMON" || :

@@ -151,9 +151,20 @@ seq-000003 0 600" zone_files
 	same "$(ls "$T/3")" "$(ls "$T/dev")"
 }
 
+@test "remove finds a device by its zloop id" {
+	requires_fuse
+	zonefsctl create -o "id=3,capacity_mb=32,zone_size_mb=4,conv_zones=1,base_dir=$T"
+	zonefsctl mkfs "$T/3"
+	mount_device "" "$T/3"
+	zonefsctl remove -o "id=3,base_dir=$T"
+	no mountpoint -q "$MNT"
+	[ -e "$T/3/cnv-000000" ]
+}
+
 @test "L2: the zloop add string rounds the capacity down" {
 	zonefsctl create -o "id=1,capacity_mb=35,zone_size_mb=4,conv_zones=1,base_dir=$T"
-	same "$(ls "$T/1" | grep -cE '^(cnv|seq)-')" 8
+	DEV=$T/1
+	same "$(zone_files | wc -l)" 8
 }
 
 @test "L2: the zloop add string takes every option, and notes what means nothing" {

@@ -122,6 +122,20 @@ load common
 	expect "0 8192" zio "open:O_RDONLY:$MNT/seq/0" read:9000@0,check=1
 }
 
+@test "an image on a read-only file system mounts read-only only" {
+	requires_fuse
+	make_device
+	mkdir "$T/ro"
+	: >"$T/ro/dev.img"
+	mount --bind "$T" "$T/ro"
+	mount -o remount,bind,ro "$T/ro"
+	refused 1 'zonefsd: .*dev.img' zonefsd "$T/ro/dev.img" "$MNT"
+	mount_device ro "$T/ro/dev.img"
+	mount_is_ro
+	umount_device
+	umount "$T/ro"
+}
+
 @test "an image whose directory cannot be written is refused" {
 	refused 1 'zonefsctl: .*missing' zonefsctl create "$T/missing/dev.img"
 }

@@ -38,7 +38,7 @@ after()
 
 write_fails()
 {
-	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" "write:4096@${1:-4096}"
+	expect "0 EIO" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096@4096
 }
 
 readable()
