@@ -254,7 +254,7 @@ close_fd:
 /* The number of the loop device that b is attached to now, or -errno with *e. */
 static int attach(const struct backing *b, struct zerr *e)
 {
-	int control, nr, tries, ret = -EBUSY;
+	int control, nr = -1, tries, ret = -EBUSY;
 
 	control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	if (control < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
