@@ -247,7 +247,9 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 	size_t done = 0;
 	int ret;
 
-	ret = dir_fd_get(d, zno, &f);
+	ret = dir_begin(d);
+	if (!ret)
+		ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
 	if (zno < d->g.nr_conv) {
@@ -283,7 +285,9 @@ static int dir_set_wp(void *medium, uint32_t zno, uint64_t wp)
 	struct dir_fd *f;
 	int ret;
 
-	ret = dir_fd_get(d, zno, &f);
+	ret = dir_begin(d);
+	if (!ret)
+		ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
 	ret = shrink(d, zno, f->fd, wp);
@@ -332,7 +336,9 @@ static int dir_finish(void *medium, uint32_t zno)
 	struct dir_fd *f;
 	int ret;
 
-	ret = dir_fd_get(d, zno, &f);
+	ret = dir_begin(d);
+	if (!ret)
+		ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
 	ret = finish_file(d, zno, f->fd);
@@ -346,6 +352,9 @@ static int dir_set_cond(void *medium, uint32_t zno, uint8_t cond)
 	struct dir *d = medium;
 	int ret;
 
+	ret = dir_begin(d);
+	if (ret)
+		return ret;
 	pthread_mutex_lock(&d->meta_lock);
 	ret = dir_meta_add_bad(&d->meta, zno, zno, cond);
 	if (!ret)
@@ -385,9 +394,8 @@ static int put_tail(struct dir *d, uint32_t zno, int fd, uint64_t wp,
 	return ret;
 }
 
-int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size_t len)
+int dir_store_tail(struct dir *d, uint32_t zno, uint64_t wp, const void *data, size_t len)
 {
-	struct dir *d = medium;
 	struct dir_fd *f;
 	int ret;
 
@@ -401,6 +409,16 @@ int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size
 	return ret;
 }
 
+static int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data,
+			size_t len)
+{
+	struct dir *d = medium;
+	int ret;
+
+	ret = dir_begin(d);
+	return ret ? ret : dir_store_tail(d, zno, wp, data, len);
+}
+
 static int compare_tail(const void *key, const void *tail)
 {
 	uint32_t a = *(const uint32_t *)key, b = ((const struct dir_tail *)tail)->zno;
@@ -408,18 +426,24 @@ static int compare_tail(const void *key, const void *tail)
 	return a < b ? -1 : a > b;
 }
 
-/* A tail that stayed in zonefsd.meta, as the device is open read-only. */
-static ssize_t stored_tail(const struct dir *d, uint32_t zno, uint64_t wp, void *buf)
+/* A tail that is still in zonefsd.meta, as nothing has changed yet. */
+static ssize_t stored_tail(struct dir *d, uint32_t zno, uint64_t wp, void *buf)
 {
-	const struct dir_tail *t;
+	const struct dir_tail *t = NULL;
+	ssize_t len = 0;
 
-	if (!d->meta.nr_tails)
+	if (atomic_load(&d->live))
 		return 0;
-	t = bsearch(&zno, d->meta.tails, d->meta.nr_tails, sizeof(*t), compare_tail);
-	if (!t || t->wp != wp)
-		return 0;
-	memcpy(buf, t->data, t->len);
-	return (ssize_t)t->len;
+	pthread_mutex_lock(&d->meta_lock);
+	if (d->meta.nr_tails)
+		t = bsearch(&zno, d->meta.tails, d->meta.nr_tails, sizeof(*t),
+			    compare_tail);
+	if (t && t->wp == wp) {
+		memcpy(buf, t->data, t->len);
+		len = (ssize_t)t->len;
+	}
+	pthread_mutex_unlock(&d->meta_lock);
+	return len;
 }
 
 static ssize_t dir_get_tail(void *medium, uint32_t zno, uint64_t wp, void *buf)

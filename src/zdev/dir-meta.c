@@ -128,6 +128,30 @@ static void put_bad_line(struct out *o, const struct dir_bad *b)
 		put(o, "%s=%" PRIu32 "-%" PRIu32 "\n", key, b->first, b->last);
 }
 
+static void put_extra(struct out *o, const struct dir_meta *m)
+{
+	size_t len = m->extra ? strlen(m->extra) : 0;
+
+	if (!len)
+		return;
+	o->crc = crc32(o->crc, (const Bytef *)m->extra, (uInt)len);
+	fwrite(m->extra, 1, len, o->f);
+}
+
+static void put_hint(struct out *o, const struct dir_meta *m)
+{
+	const struct zdev_geometry *g = &m->geometry;
+
+	put(o, "zone_size=%" PRIu64 "\n", g->zone_size);
+	if (g->zone_capacity)
+		put(o, "zone_capacity=%" PRIu64 "\n", g->zone_capacity);
+	if (g->block_size)
+		put(o, "block_size=%" PRIu32 "\n", g->block_size);
+	put(o, "max_open=%" PRIu32 "\nmax_active=%" PRIu32 "\n", g->max_open,
+	    g->max_active);
+	put_extra(o, m);
+}
+
 static void put_all(struct out *o, const struct dir_meta *m)
 {
 	const struct zdev_geometry *g = &m->geometry;
@@ -146,12 +170,7 @@ static void put_all(struct out *o, const struct dir_meta *m)
 		put_bad_line(o, &m->bad[i]);
 	for (i = 0; i < m->nr_tails; i++)
 		put_tail_line(o, &m->tails[i]);
-	if (m->extra) {
-		size_t len = strlen(m->extra);
-
-		o->crc = crc32(o->crc, (const Bytef *)m->extra, (uInt)len);
-		fwrite(m->extra, 1, len, o->f);
-	}
+	put_extra(o, m);
 	fprintf(o->f, "checksum=%08lx\n", o->crc);
 }
 
@@ -173,7 +192,10 @@ static int write_tmp(int dirfd, const struct dir_meta *m)
 		close(fd);
 		return -err;
 	}
-	put_all(&o, m);
+	if (m->hint)
+		put_hint(&o, m);
+	else
+		put_all(&o, m);
 	errno = EIO;
 	if (ferror(o.f) || fflush(o.f) || fsync(fd))
 		err = errno;

@@ -4,12 +4,13 @@
  *
  * zonefsd.meta says state=open from before the first change until a clean close,
  * so that after a crash a partial last block in a zone file is known to be a
- * tail; after a clean close it is damage. Tails are in the zone files while the
- * device is open for writing, and in zonefsd.meta, out of zloop's sight, after.
- * On the way from one to the other both have them, with state=open:
+ * tail; after a clean close it is damage. Tails are in the zone files during that
+ * time, else in zonefsd.meta, out of zloop's sight. On the way from one to the
+ * other both have them, with state=open:
  *
- *	close:	sync files | meta open + tails | cut files, sync | meta clean + tails
- *	open:	meta open + tails | write tails to files, sync | meta open
+ *	first change:	meta open + tails | write tails to files, sync | meta open
+ *	close:		sync files | meta open + tails | cut files, sync |
+ *			meta clean + tails
  *
  * No operation runs in between, so whoever finds "open + tails" may write the
  * tails to the files again, however far the other came.
@@ -192,30 +193,74 @@ static int tails_to_files(struct dir *d)
 			     "partial last block dropped: stored for write pointer %" PRIu64
 			     ", now it is %" PRIu64, d->path, t->zno, t->len, t->wp, st.wp);
 		else if (!ret)
-			ret = dir_put_tail(d, t->zno, t->wp, t->data, t->len);
+			ret = dir_store_tail(d, t->zno, t->wp, t->data, t->len);
 		if (ret)
 			return ret;
 	}
 	return dir_flush(d, ZDEV_ALL_ZONES);
 }
 
-/* From here on the files may change. Repeatable when it fails half-way. */
+static int mark_open(struct dir *d)
+{
+	struct dir_meta old = d->meta;
+	int ret;
+
+	if (d->meta.state == DIR_OPEN && !d->meta.hint)
+		return 0;
+	d->meta.state = DIR_OPEN;
+	d->meta.hint = false;
+	ret = dir_meta_write(d->dirfd, &d->meta);
+	if (ret)
+		d->meta = old;
+	return ret;
+}
+
+/* The tails are forgotten here only when they are gone from disk, too. */
+static int move_tails_to_files(struct dir *d)
+{
+	struct dir_meta without = d->meta;
+	int ret;
+
+	if (!d->meta.nr_tails)
+		return 0;
+	d->lenient = true;
+	ret = tails_to_files(d);
+	if (ret)
+		return ret;
+	without.nr_tails = 0;
+	ret = dir_meta_write(d->dirfd, &without);
+	if (!ret)
+		dir_meta_drop_tails(&d->meta);
+	return ret;
+}
+
+/* From here on the files may change. meta_lock is held. Repeatable when it fails. */
 static int go_live(struct dir *d)
 {
-	bool marked = d->meta.state == DIR_OPEN && !d->meta.hint;
+	int ret;
+
+	ret = mark_open(d);
+	if (!ret)
+		ret = move_tails_to_files(d);
+	if (ret) {
+		zlog(d->log, ZLOG_ERR, "%s: marking it open: %s", d->path, strerror(-ret));
+		return ret;
+	}
+	d->lenient = true;
+	atomic_store(&d->live, true);
+	return 0;
+}
+
+int dir_begin(struct dir *d)
+{
 	int ret = 0;
 
-	d->lenient = true;
-	d->meta.state = DIR_OPEN;
-	if (!marked)
-		ret = dir_meta_write(d->dirfd, &d->meta);
-	if (!ret && d->meta.nr_tails) {
-		ret = tails_to_files(d);
-		dir_meta_drop_tails(&d->meta);
-		if (!ret)
-			ret = dir_meta_write(d->dirfd, &d->meta);
-	}
-	d->live = !ret;
+	if (atomic_load(&d->live))
+		return 0;
+	pthread_mutex_lock(&d->meta_lock);
+	if (!d->live)
+		ret = go_live(d);
+	pthread_mutex_unlock(&d->meta_lock);
 	return ret;
 }
 
@@ -255,6 +300,9 @@ static int prepare(struct dir *d, const struct zdev_open_opts *opts, struct zerr
 	if (!is_device(d->dirfd))
 		return -ENODEV;
 	ret = zdev_lock(d->dirfd, d->path, opts->read_only, opts->wait_ms, e);
+	/* The zone files may be writable where zonefsd.meta cannot be replaced. */
+	if (!ret && !opts->read_only && faccessat(d->dirfd, ".", W_OK | X_OK, 0))
+		ret = zerr_errno(e, errno, "%s", d->path);
 	if (!ret)
 		ret = read_meta(d, e);
 	if (!ret && init_flags(d))
@@ -290,10 +338,11 @@ int zdev_dir_open(const char *path, const struct zdev_open_opts *opts,
 		dir_abandon(d);
 		return ret;
 	}
-	if (!opts->read_only) {
-		ret = go_live(d);
+	/* After a crash: finish what it interrupted, and mark it clean at the end. */
+	if (!opts->read_only && d->lenient) {
+		ret = dir_begin(d);
 		if (ret) {
-			zerr_errno(e, -ret, "%s: marking it open", path);
+			zerr_errno(e, -ret, "%s: repairing it after a crash", path);
 			(*dev)->ops->close(*dev);
 		}
 	}

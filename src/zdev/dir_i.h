@@ -15,6 +15,7 @@
 #define ZDEV_DIR_I_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "emu.h"
@@ -68,7 +69,7 @@ struct dir_meta {
  */
 int dir_meta_read(int dirfd, const char *path, struct dir_meta *m, struct zerr *e);
 
-/* Replace zonefsd.meta; it is durable on 0. */
+/* Replace zonefsd.meta (a hint by a hint); it is durable on 0. */
 int dir_meta_write(int dirfd, const struct dir_meta *m);
 void dir_meta_free(struct dir_meta *m);
 
@@ -128,8 +129,8 @@ struct dir {
 	char		*path;
 	struct zdev_geometry g;
 	bool		read_only;
-	bool		live;		/* marked open on disk: close has to mark it clean */
-	bool		lenient;	/* found open: a partial last block is a tail */
+	atomic_bool	live;		/* marked open on disk: files may change, close marks it clean */
+	atomic_bool	lenient;	/* a partial last block is a tail, not damage */
 	const struct zlog *log;
 	struct zerr	*e;		/* while opening: where load explains itself */
 
@@ -140,8 +141,8 @@ struct dir {
 	struct dir_fds	fds;
 
 	/*
-	 * Guards meta. Held while the file is written: nothing but a change of a
-	 * zone's condition waits for it.
+	 * Guards meta. Held while the file is written: changes of a zone's condition
+	 * wait for it, and before the device is live every change and get_tail.
 	 */
 	pthread_mutex_t	meta_lock;
 	struct dir_meta	meta;
@@ -173,9 +174,16 @@ int dir_flush(void *medium, uint32_t zno);
 
 extern const struct emu_medium_ops dir_medium_ops;
 
-int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size_t len);
+/* Write a tail into its zone file, without dir_begin. */
+int dir_store_tail(struct dir *d, uint32_t zno, uint64_t wp, const void *data, size_t len);
 
 /* ---- dir.c ---- */
+
+/*
+ * Before any change: the first one marks the device open in zonefsd.meta. So one
+ * that is only looked at, or refused by the layers above, is not written to.
+ */
+int dir_begin(struct dir *d);
 
 /* The close of emu_medium_ops. */
 int dir_close(void *medium);

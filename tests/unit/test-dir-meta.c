@@ -98,6 +98,8 @@ static void good_lines_are_taken(void)
 	CHECK_EQ(zone(dev, 3).cond, BLK_ZONE_COND_READONLY);
 	CHECK_EQ(zone(dev, 4).cond, BLK_ZONE_COND_OFFLINE);
 	check_tail(dev, 2, "abc");
+	touch(dev);
+	check_tail(dev, 2, "abc");
 	CHECK_EQ(zdev_close(dev), 0);
 	CHECK_HAS(read_meta_text(), "\nx-note=ours, kept\n");
 	CHECK_HAS(read_meta_text(), "\nreadonly=3-4\noffline=4\n");
@@ -188,6 +190,9 @@ static void check_device(void)
 
 		CHECK_EQ(zone(dev, Z0).wp, BS);
 		check_tail(dev, Z0, "first");
+		if (round)
+			touch(dev);
+		check_tail(dev, Z0, "first");
 		check_tail(dev, Z0 + 1, "second");
 		check_tail(dev, Z0 + 2, "");
 		CHECK_EQ(zdev_close(dev), 0);
@@ -254,6 +259,7 @@ static void a_tail_that_does_not_fit_is_dropped_and_logged(void)
 	check_tail(dev, Z0 + 1, "second");
 	CHECK_EQ(zdev_close(dev), 0);
 	dev = open_dev(false);
+	touch(dev);
 	CHECK_HAS(logged, "zone 2: 5 bytes of a partial last block dropped");
 	check_tail(dev, Z0, "");
 	check_tail(dev, Z0 + 1, "second");
@@ -278,23 +284,70 @@ static void a_partial_block_counts_only_after_a_crash(void)
 	open_fails(EINVAL, "seq-000002", "zone capacity");
 }
 
-/* A device that cannot be marked open stays as it was. */
+/* A device that cannot be marked open stays as it was; it can be later. */
 static void a_failed_mark_leaves_the_device_clean(void)
 {
 	char before[65536];
 	struct zdev *dev;
-	struct zerr e;
 
 	CHECK_EQ(zdev_close(device_with_tails()), 0);
 	snprintf(before, sizeof(before), "%s", read_meta_text());
 	/* A directory in the place of the temporary file. */
 	CHECK_EQ(mkdir(in_dev(DIR_META_TMP), 0700), 0);
-	CHECK_EQ(try_open(false, &dev, &e), -EISDIR);
-	CHECK_HAS(e.msg, "marking it open");
+	dev = open_dev(false);
+	CHECK_EQ(zdev_pwrite(dev, Z0 + 2, 0, block, BS), -EIO);
+	CHECK_HAS(logged, "marking it open: Is a directory");
 	CHECK_STR(read_meta_text(), before);
 	CHECK_EQ(size_of("seq-000002"), BS);
+	CHECK_EQ(zone(dev, Z0 + 2).wp, 0);
+	check_tail(dev, Z0, "first");
 	CHECK_EQ(rmdir(in_dev(DIR_META_TMP)), 0);
+	CHECK_EQ(zdev_pwrite(dev, Z0 + 2, 0, block, BS), BS);
+	CHECK_EQ(zdev_close(dev), 0);
 	check_device();
+}
+
+/* Looking, or being refused by the layers above, leaves no trace. */
+static void an_open_without_a_change_writes_nothing(void)
+{
+	char before[2048], after[2048];
+	struct zdev *dev;
+
+	CHECK_EQ(zdev_close(device_with_tails()), 0);
+	fingerprint(before, sizeof(before));
+	dev = open_dev(false);
+	check_tail(dev, Z0, "first");
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, block, BS), -EIO);	/* off the write pointer */
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+	CHECK_EQ(zdev_command(dev, ZDEV_OPEN, Z0), 0);
+	CHECK_EQ(zdev_close(dev), 0);
+	fingerprint(after, sizeof(after));
+	CHECK_STR(after, before);
+}
+
+/* A note put into a hint leaves it a hint. */
+static void a_hint_is_rewritten_as_a_hint(void)
+{
+	static const char hint[] = "zone_size=65536\nzone_capacity=65536\nx-a=b\n";
+	struct dir_meta m;
+	struct zdev *dev;
+	struct zerr e;
+	int fd;
+
+	make_zloop();
+	put_file(DIR_META, hint, strlen(hint));
+	fd = open(path, O_RDONLY | O_DIRECTORY);
+	CHECK_EQ(dir_meta_read(fd, path, &m, &e), 0);
+	CHECK_EQ(dir_meta_write(fd, &m), 0);
+	dir_meta_free(&m);
+	close(fd);
+	CHECK_STR(read_meta_text(), "zone_size=65536\nzone_capacity=65536\n"
+				    "max_open=0\nmax_active=0\nx-a=b\n");
+	dev = open_dev(false);
+	touch(dev);
+	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_HAS(read_meta_text(), "version=1\n");
+	CHECK_HAS(read_meta_text(), "x-a=b\n");
 }
 
 int main(void)
@@ -311,6 +364,8 @@ int main(void)
 	RUN(a_tail_that_does_not_fit_is_dropped_and_logged);
 	RUN(a_partial_block_counts_only_after_a_crash);
 	RUN(a_failed_mark_leaves_the_device_clean);
+	RUN(an_open_without_a_change_writes_nothing);
+	RUN(a_hint_is_rewritten_as_a_hint);
 	unit_rm_tree(dir);
 	return 0;
 }

@@ -130,7 +130,12 @@ static void a_zloop_directory_opens(void)
 	fingerprint(after, sizeof(after));
 	CHECK_STR(after, before);		/* a read-only open changes nothing */
 
+	CHECK_EQ(zdev_close(open_dev(false)), 0);
+	fingerprint(after, sizeof(after));
+	CHECK_STR(after, before);		/* nor one for writing that does not write */
+
 	dev = open_dev(false);
+	touch(dev);
 	CHECK_HAS(read_meta_text(), "state=open\n");
 	CHECK_EQ(zdev_close(dev), 0);
 	CHECK_HAS(read_meta_text(), "state=clean\nblock_size=4096\nzone_size=65536\n");
@@ -156,6 +161,7 @@ static void a_zone_size_that_is_not_known_is_asked_for(void)
 	CHECK_EQ(zdev_info(dev)->zone_size, 131072);
 	CHECK_EQ(zdev_info(dev)->max_open, 2);
 	CHECK_EQ(zone(dev, 1).cond, BLK_ZONE_COND_FULL);
+	CHECK_EQ(zdev_command(dev, ZDEV_RESET, 0), 0);
 	CHECK_EQ(zdev_close(dev), 0);
 	CHECK_HAS(read_meta_text(), "version=1\n");
 
