@@ -103,6 +103,16 @@ may_log()
 	printf '?%s\n' "$1" >>"$T/expected-log"
 }
 
+# valgrind does not know fspick(2), by which the daemon turns its mount read-only.
+without_valgrind()
+{
+	if [[ $ZONEFSD_WRAPPER == valgrind* ]]; then
+		grep -v 'cannot remount read-only: Function not implemented'
+	else
+		cat
+	fi
+}
+
 check_log()
 {
 	local bad allowed re
@@ -116,7 +126,7 @@ check_log()
 	done <"$T/expected-log"
 	allowed=$(sed 's/^?//' "$T/expected-log")
 	bad=$(grep -iE 'error|fail|cannot|corrupt|damaged|sanitizer|assert' "$T/daemon.log" |
-		grep -vE 'ERROR SUMMARY: 0 errors|errors=' |
+		grep -vE 'ERROR SUMMARY: 0 errors|errors=' | without_valgrind |
 		if [[ $allowed ]]; then grep -vE "$allowed"; else cat; fi)
 	[[ -z $bad ]] || {
 		echo "the daemon's log:"
