@@ -178,7 +178,8 @@ int image_tail_put(struct image *img, uint32_t zno, uint64_t wp, const void *dat
 		.seq = htole64(atomic_fetch_add(&img->tail_seq, 1)),
 	};
 	memcpy(b.head.uuid, img->layout.geo.uuid, sizeof(b.head.uuid));
-	memcpy(b.bytes + sizeof(b.head), data, len);
+	if (len)
+		memcpy(b.bytes + sizeof(b.head), data, len);
 	b.head.crc = htole32(image_tail_crc(&b.head, len));
 	atomic_store(&img->tails_written, true);
 	ret = image_pwrite(img->fd, &b, sizeof(b.head) + len,
