@@ -417,6 +417,75 @@ static void many_zones_need_few_open_files(void)
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 
+#define NR_THREADS	6u
+#define NR_SHARED	40u	/* zones, several times the files that may be open */
+
+struct hand {
+	struct zdev	*dev;
+	unsigned	nr;
+};
+
+/* Each thread writes its own zones, reads anyone's, and flushes now and then. */
+static void *write_some_zones(void *arg)
+{
+	const struct hand *h = arg;
+	char data[BS], got[BS];
+	uint32_t i, zno;
+
+	memset(data, 'a' + (int)h->nr, sizeof(data));
+	for (i = 0; i < 6 * NR_SHARED; i++) {
+		zno = Z0 + i % NR_SHARED;
+		if (zno % NR_THREADS == h->nr) {
+			uint64_t wp = zone(h->dev, zno).wp;
+
+			CHECK_EQ(put_tail(h->dev, zno, wp, data, 10), 0);
+			CHECK_EQ(zdev_pwrite(h->dev, zno, wp, data, BS), BS);
+			CHECK_EQ(put_tail(h->dev, zno, wp + BS, data, 20), 0);
+		} else {
+			CHECK_EQ(zdev_pread(h->dev, zno, 0, got, BS), BS);
+			CHECK(!got[0] || got[0] == 'a' + (char)(zno % NR_THREADS));
+		}
+		if (i % 37 == h->nr)
+			CHECK_EQ(zdev_command(h->dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+		else if (i % 5 == h->nr)
+			CHECK_EQ(zdev_command(h->dev, ZDEV_FLUSH, zno), 0);
+	}
+	return NULL;
+}
+
+static void threads_share_few_open_files(void)
+{
+	struct zdev_geometry g = geometry;
+	pthread_t thread[NR_THREADS];
+	struct hand hand[NR_THREADS];
+	struct rlimit old, low;
+	struct zdev *dev;
+	char tail[BS];
+	uint32_t i;
+
+	g.nr_zones = NR_CONV + NR_SHARED;
+	create(&g);
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = 48;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+	dev = open_dev(false);
+	for (i = 0; i < NR_THREADS; i++) {
+		hand[i] = (struct hand) { .dev = dev, .nr = i };
+		CHECK_EQ(pthread_create(&thread[i], NULL, write_some_zones, &hand[i]), 0);
+	}
+	for (i = 0; i < NR_THREADS; i++)
+		pthread_join(thread[i], NULL);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	dev = reopen(NULL, dev);
+	for (i = Z0; i < g.nr_zones; i++) {
+		CHECK_EQ(zone(dev, i).wp, 6 * BS);
+		CHECK_EQ(zdev_get_tail(dev, i, tail), 20);
+		CHECK_EQ(tail[19], 'a' + (char)(i % NR_THREADS));
+	}
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
 /* ---- writes that fail ---- */
 
 static void set_file_limit(rlim_t bytes)
@@ -702,6 +771,7 @@ int main(void)
 	RUN(only_one_opens_for_writing);
 	RUN(a_read_only_device_refuses_changes);
 	RUN(many_zones_need_few_open_files);
+	RUN(threads_share_few_open_files);
 	RUN(a_short_write_leaves_whole_blocks);
 	RUN(a_failed_write_keeps_the_tail);
 	RUN(a_full_disk_is_reported);
