@@ -36,6 +36,23 @@ int image_check_failed(struct image *img)
 	return atomic_load(&img->failed);
 }
 
+/* Note a failure to make something durable. Returns ret. */
+static int fail(struct image *img, const char *what, int ret)
+{
+	char text[128];
+	int none = 0;
+
+	if (!atomic_compare_exchange_strong(&img->failed, &none, -EIO))
+		return ret;
+	zlog(img->log, ZLOG_ERR, "%s: %s: %s: no more changes are taken",
+	     img->path, what, strerror_r(-ret, text, sizeof(text)));
+	/* Best effort: it may fail as well, and after a power loss it is not needed. */
+	pthread_mutex_lock(&img->open_lock);
+	image_state_write(img, IMAGE_STATE_FLUSH_FAILED);
+	pthread_mutex_unlock(&img->open_lock);
+	return ret;
+}
+
 int image_begin_change(struct image *img)
 {
 	int ret = image_check_failed(img);
@@ -48,22 +65,7 @@ int image_begin_change(struct image *img)
 		atomic_store(&img->marked_open, !ret);
 	}
 	pthread_mutex_unlock(&img->open_lock);
-	return ret;
-}
-
-/* Note a failure to make something durable. Returns ret. */
-static int fail(struct image *img, const char *what, int ret)
-{
-	char text[128];
-	int none = 0;
-
-	if (!atomic_compare_exchange_strong(&img->failed, &none, -EIO))
-		return ret;
-	zlog(img->log, ZLOG_ERR, "%s: %s: %s: no more changes are taken",
-	     img->path, what, strerror_r(-ret, text, sizeof(text)));
-	/* Best effort: it may fail as well, and after a power loss it is not needed. */
-	image_state_write(img, IMAGE_STATE_FLUSH_FAILED);
-	return ret;
+	return ret ? fail(img, "writing the state block", ret) : 0;
 }
 
 /* ---- zones that were reset ---- */

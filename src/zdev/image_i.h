@@ -62,9 +62,9 @@ struct image_tail_map {
 #define IMAGE_NO_SLOT	IMAGE_TAIL_SLOTS
 
 /*
- * No lock but open_lock is held across I/O, none is taken inside another. What one zone's
- * calls may do at the same time is emu's promise, see struct emu_medium_ops; a
- * flush runs beside all of them.
+ * No lock but open_lock is held across I/O, none is taken inside another. What
+ * one zone's calls may do at the same time is emu's promise, see struct
+ * emu_medium_ops; a flush runs beside all of them.
  */
 struct image {
 	/* Set at open, constant after. */
@@ -77,14 +77,15 @@ struct image {
 	struct image_entry *table;	/* mapped; read_only: a private copy */
 	size_t		page_size;
 
-	uint64_t	state_seq;	/* of the state block written last */
-
 	/*
 	 * The first change says in the state block that the image is not clean,
-	 * so that who only looks, or is refused, writes nothing.
+	 * so that who only looks, or is refused, writes nothing. The lock guards
+	 * the writing of state blocks and state_seq; whoever is about to change
+	 * the image has to wait for that block.
 	 */
-	pthread_mutex_t	open_lock;	/* whoever changes waits for that block */
+	pthread_mutex_t	open_lock;
 	atomic_bool	marked_open;
+	uint64_t	state_seq;	/* of the state block written last */
 
 	/* One bit a zone: it may have words or tails that no flush has seen. */
 	_Atomic uint64_t *dirty;
