@@ -2,15 +2,16 @@
 /*
  * Power loss at any moment, with a page cache that writes back what it likes.
  *
- * The program stands in for fdatasync and msync and so knows what is durable. It
- * keeps a second copy of the file, the disk: a sync copies the pages that it
- * covers, and now and then single pages are copied unasked, as write-back does.
- * At random moments, most of them inside syncs, the power fails: each 512-byte
- * sector of the file, and in the zone table each word, is independently the
- * disk's or the page cache's. That image is opened under another boot id. Each
- * zone must then be in one of the states that it went through since the last
- * flush that had begun and ended, pointer, tail and data of the same state. Or
- * the daemon is killed: the same, but only the newest state will do.
+ * The program stands in for fdatasync and msync, so that it knows what is
+ * durable, and for pwritev, to be killed in the middle of it. It keeps a second
+ * copy of the file, the disk: a sync copies the pages that it covers, and now
+ * and then single sectors are copied unasked, as write-back does. At random
+ * moments, most of them inside syncs, the power fails: each 512-byte sector of
+ * the file, and in the zone table each word, is independently the disk's or the
+ * page cache's. That image is opened under another boot id. Each zone must then
+ * be in one of the states that it went through since the last completed flush
+ * began, with pointer, tail and data of the same state. Or the daemon is
+ * killed: the same, but only the newest state will do.
  *
  * usage: test-image-torn [operations [seed]]
  */
@@ -306,6 +307,18 @@ int fdatasync(int fd)
 	return 0;
 }
 
+/* A kill ends a write between two pages. */
+ssize_t pwritev(int fd, const struct iovec *iov, int nr, off_t off)
+{
+	size_t first = 4096 - off % 4096, len = iov->iov_len;
+
+	if (watching && len > first && rnd(10) == 0) {
+		CHECK_EQ(pwrite(fd, iov->iov_base, first, off), (ssize_t)first);
+		maybe_crash(3);
+	}
+	return pwrite(fd, iov->iov_base, len, off);
+}
+
 int msync(void *addr, size_t len, int flags)
 {
 	if (!watching)
@@ -522,7 +535,7 @@ static void run(uint32_t block_size, uint64_t capacity, unsigned long n)
 
 int main(int argc, char **argv)
 {
-	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 0) : 6000;
+	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
 	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
 
 	printf("seed %llu\n", (unsigned long long)seed);

@@ -679,6 +679,28 @@ static void a_power_loss_goes_back_to_the_flush(void)
 	CHECK_EQ(m.ops->close(m.img), 0);
 }
 
+/* What a failed write, or another daemon's bug, left behind the pointer. */
+static void leftovers_never_show(void)
+{
+	struct med m;
+	int fd;
+
+	create(&geometry);
+	m = med_open(&rw);
+	CHECK_EQ(put(&m, Z, 0, 'a'), BS);
+	fd = raw_open();
+	memset(block, 'j', BS);
+	CHECK_EQ(image_pwrite(fd, block, BS, (1 << 20) + Z * ZONE + BS), 0);
+	CHECK_EQ(image_pwrite(fd, block, BS, (1 << 20) + Z * ZONE + CAP - BS), 0);
+	close(fd);
+	CHECK_EQ(byte_at(&m, Z, BS), -1);
+	CHECK_EQ(m.ops->finish(m.img, Z), 0);
+	CHECK_EQ(byte_at(&m, Z, 0), 'a');
+	CHECK_EQ(byte_at(&m, Z, BS), 0);
+	CHECK_EQ(byte_at(&m, Z, CAP - BS), 0);
+	CHECK_EQ(m.ops->close(m.img), 0);
+}
+
 static void a_reset_is_durable_before_new_data(void)
 {
 	struct med m;
@@ -1006,6 +1028,7 @@ int main(void)
 	RUN(a_kill_loses_nothing);
 	RUN(a_killed_writer_has_all_it_acknowledged);
 	RUN(a_power_loss_goes_back_to_the_flush);
+	RUN(leftovers_never_show);
 	RUN(a_reset_is_durable_before_new_data);
 	RUN(a_lost_reset_leaves_the_zone_whole);
 	RUN(conditions_survive_a_power_loss);
