@@ -82,6 +82,11 @@ static bool areas_fit(const struct image_layout *lay)
 	       image_zone_offset(lay, lay->geo.nr_zones) <= lay->file_size;
 }
 
+static bool all_zero(const uint8_t *p, size_t len)
+{
+	return !p[0] && !memcmp(p, p + 1, len - 1);
+}
+
 static int check_features(const struct image_header *h, struct zerr *e)
 {
 	uint64_t unknown = le64toh(h->incompat) & ~IMAGE_INCOMPAT_KNOWN;
@@ -93,6 +98,9 @@ static int check_features(const struct image_header *h, struct zerr *e)
 	if (unknown)
 		return zerr_set(e, EINVAL, "image format features %#" PRIx64
 				" are not known", unknown);
+	/* What uses these bytes has a feature bit, or another version. */
+	if (!all_zero(h->reserved, sizeof(h->reserved)))
+		return zerr_set(e, EINVAL, "image header: reserved bytes are not zero");
 	return 0;
 }
 

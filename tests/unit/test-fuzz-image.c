@@ -257,6 +257,8 @@ static void try_open(bool read_only)
 static void count_problem(void *ctx, const char *line, bool repaired)
 {
 	CHECK(*line && !strchr(line, '\n'));
+	if (getenv("FUZZ_VERBOSE"))
+		fprintf(stderr, "  %s%s\n", line, repaired ? " (repaired)" : "");
 }
 
 static void one(void)

@@ -480,6 +480,8 @@ static void impossible_headers_are_refused(void)
 		{ 112, 8, 0, "areas" },
 		{ 112, 8, UINT64_MAX, "areas" },
 		{ 112, 8, INT64_MAX, "truncated" },
+		{ 120, 1, 1, "reserved" },
+		{ 4095, 1, 1, "reserved" },
 	};
 	size_t i;
 
