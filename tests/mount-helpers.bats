@@ -34,7 +34,7 @@ setup()
 {
 	common_setup
 	requires_fuse
-	[[ ${PRIVATE_MOUNTS:-} ]] || skip "needs a mount namespace of its own: use tests/run"
+	[[ ${PRIVATE_MOUNTS:-} ]] || skip "needs tests/run, and a root directory that is a mount point"
 	make_device
 }
 
