@@ -152,6 +152,38 @@ static void end_one(struct emu *emu, struct emu_lane *lane, bool ordered)
 	put_lane(emu, lane);
 }
 
+bool emu_queue_run(struct emu *emu, struct zdev_io *io)
+{
+	struct emu_queue *q = &emu->queue;
+	struct emu_lane *lane;
+	bool idle;
+
+	pthread_mutex_lock(&emu->lock);
+	lane = get_lane(emu, io->zno);
+	idle = lane && !lane->ordered_busy && !lane->ordered.first && !q->cut;
+	if (idle) {
+		lane->ordered_busy = true;
+		q->nr_live++;
+	} else if (lane) {
+		put_lane(emu, lane);
+	}
+	pthread_mutex_unlock(&emu->lock);
+	if (!idle)
+		return false;
+
+	io->result = emu_exec(emu, io);
+
+	pthread_mutex_lock(&emu->lock);
+	end_one(emu, lane, true);
+	if (q->first)
+		pthread_cond_signal(&q->work);	/* no worker saw the lane wait */
+	q->nr_live--;
+	if (q->cut && !q->nr_live)
+		pthread_cond_broadcast(&q->quiet);
+	pthread_mutex_unlock(&emu->lock);
+	return true;
+}
+
 static void *worker(void *arg)
 {
 	struct emu *emu = arg;

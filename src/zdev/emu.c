@@ -59,11 +59,13 @@ static ssize_t run_call(struct emu *emu, struct emu_call *call)
 		.cond = PTHREAD_COND_INITIALIZER,
 	};
 
-	emu_queue_add(emu, &w.io, true);
-	pthread_mutex_lock(&w.lock);
-	while (!w.done)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
+	if (!emu_queue_run(emu, &w.io)) {
+		emu_queue_add(emu, &w.io, true);
+		pthread_mutex_lock(&w.lock);
+		while (!w.done)
+			pthread_cond_wait(&w.cond, &w.lock);
+		pthread_mutex_unlock(&w.lock);
+	}
 	pthread_cond_destroy(&w.cond);
 	pthread_mutex_destroy(&w.lock);
 	return w.io.result;

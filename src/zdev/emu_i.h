@@ -148,6 +148,13 @@ int emu_queue_cut(struct emu *emu);
 /* Ordered: one at a time with the others of the zone, as submitted. Else loose. */
 void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered);
 
+/*
+ * Carry out an ordered operation on this thread, which may block, if its zone
+ * has none queued or under way: true with io->result set, done() is not called.
+ * Handing each of many small calls to a worker costs more than the calls.
+ */
+bool emu_queue_run(struct emu *emu, struct zdev_io *io);
+
 /* ---- emu-exec.c ---- */
 
 /* 0, or the errno that io is refused with whatever state the zone is in. Sets io->len. */
