@@ -250,7 +250,12 @@ static int check_mountpoint(const struct options *o, struct zerr *e)
 		return ret;
 	if (stat(o->mountpoint, &st))
 		return zerr_errno(e, errno, "%s", o->mountpoint);
-	return S_ISDIR(st.st_mode) ? 0 : zerr_errno(e, ENOTDIR, "%s", o->mountpoint);
+	if (!S_ISDIR(st.st_mode))
+		return zerr_errno(e, ENOTDIR, "%s", o->mountpoint);
+	/* What fusermount3 asks of other users; it would say so in its own words. */
+	if (geteuid() != 0 && access(o->mountpoint, W_OK))
+		return zerr_errno(e, errno, "%s", o->mountpoint);
+	return 0;
 }
 
 /* A comma in the path must not begin another option. */
