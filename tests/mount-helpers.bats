@@ -259,6 +259,7 @@ requires_fusermount()
 {
 	requires_program fusermount3
 	[[ -u $(type -P fusermount3) ]] || skip "needs fusermount3 to be setuid"
+	[[ -e /etc/mtab ]] || skip "fusermount3 needs /etc/mtab, which is missing"
 	mkdir "$T/run"
 	chmod 755 "$T"
 	chown -R 65534:65534 "$DEV" "$MNT" "$T/run"
