@@ -108,7 +108,8 @@ static int change_file(struct zonefs *fs, struct zonefs_zone *z,
 
 	if (!(a->valid & ~(uint32_t)ZONEFS_SET_SIZE))
 		return 0;
-	if (atomic_load(&fs->read_only))
+	/* With a size, the times that the client sends along share its fate (Z10). */
+	if (!(a->valid & ZONEFS_SET_SIZE) && atomic_load(&fs->read_only))
 		return -EROFS;
 	zonefs_zone_lock(fs, z);
 	err = zonefs_zone_writable(z);
