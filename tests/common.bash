@@ -79,7 +79,11 @@ end_daemon()
 
 	for i in {1..200}; do
 		is_running "$1" || return 0
-		[[ $i == 100 ]] && kill "$1"
+		if [[ $i == 100 ]]; then
+			echo "daemon $1 does not end; its mount is seen by:"
+			grep -l " $T/" /proc/[0-9]*/mountinfo 2>/dev/null
+			kill "$1"
+		fi
 		sleep 0.05
 	done
 	kill -9 "$1" 2>/dev/null
