@@ -58,5 +58,7 @@ int mounted_status_write(pid_t pid, const char *device, const char *mountpoint,
 int mounted_status_read(pid_t pid, char state[16], int *exit_status,
 			char *error, size_t error_len);
 void mounted_status_remove(pid_t pid);
+/* Remove what daemons left behind that ended long ago, unread by anybody. */
+void mounted_status_prune(void);
 
 #endif

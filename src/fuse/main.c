@@ -29,6 +29,7 @@ static int run(const struct options *o, struct daemon *d)
 	struct serve *s;
 	int ret;
 
+	mounted_status_prune();
 	put_status(o, "starting", -1, NULL);
 	ret = serve_start(o, &d->log, &s, &e);
 	if (!ret && daemon_ready(d)) {

@@ -3,19 +3,23 @@
  * The run file of a daemon, RUNDIR/PID.status: how it fares, and how it ended.
  * It is replaced by rename, so a reader never sees half of it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "zonefsd/mounted.h"
 #include "zonefsd/units.h"
 
 #define STATUS_MAX	(2 * PATH_MAX + 4096)
+#define STATUS_KEEP	3600	/* seconds that umount(8) has to read it */
 
 /* The directory must be ours alone: others could plant a false status. */
 static int make_private(const char *dir)
@@ -150,4 +154,26 @@ void mounted_status_remove(pid_t pid)
 
 	if (!status_path(pid, "", path, sizeof(path)))
 		unlink(path);
+}
+
+void mounted_status_prune(void)
+{
+	time_t old = time(NULL) - STATUS_KEEP;
+	char path[PATH_MAX];
+	struct dirent *de;
+	struct stat st;
+	DIR *dir;
+	long pid;
+
+	dir = mounted_rundir(path, sizeof(path)) ? NULL : opendir(path);
+	if (!dir)
+		return;
+	while ((de = readdir(dir))) {
+		pid = strtol(de->d_name, NULL, 10);
+		if (pid <= 0 || fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		if (st.st_mtime < old && kill(pid, 0) && errno == ESRCH)
+			unlinkat(dirfd(dir), de->d_name, 0);
+	}
+	closedir(dir);
 }
