@@ -58,6 +58,7 @@ static const struct emu_medium_ops *ops;
 static uint8_t *cache, *disk;	/* the file as readers see it, and what is on disk */
 static size_t file_size;
 static bool watching;		/* syncs are those of img */
+static bool flushing;		/* this thread is inside a flush of img */
 static uint64_t rng;
 static uint32_t next_life = 1, next_tail = 1;
 static unsigned long nr_crashes, nr_kills, nr_syncs;
@@ -79,6 +80,9 @@ static uint8_t data_byte(uint32_t zno, uint32_t life, uint32_t nr)
 
 static size_t tail_len(uint32_t tail)
 {
+	/* Every other one reaches into the slot's second page, where there is one. */
+	if (tail % 2)
+		return geo.block_size - 1 - tail % 30;
 	return 1 + tail * 37 % (geo.block_size - 1);
 }
 
@@ -292,6 +296,24 @@ static void maybe_crash(uint32_t chance)
 		crash(rnd(4) != 0, at);
 }
 
+static void change(uint32_t zno, uint32_t what);
+
+/* What others do while a flush waits for the disk. */
+static void others_change(void)
+{
+	uint32_t n = flushing ? rnd(4) : 0, zno;
+	bool was = flushing;
+
+	flushing = false;
+	while (n--) {
+		zno = NR_CONV + rnd(NR_ZONES - NR_CONV);
+		/* The zone that this flush is about to free would wait for it. */
+		if (img->stale[zno] == IMAGE_FRESH && models[zno].nr < MAX_STATES - 2)
+			change(zno, rnd(83));
+	}
+	flushing = was;
+}
+
 /* ---- in the place of libc's; what no one watches need not last ---- */
 
 int fdatasync(int fd)
@@ -299,10 +321,12 @@ int fdatasync(int fd)
 	if (!watching)
 		return 0;
 	nr_syncs++;
+	others_change();
 	maybe_crash(12);
 	write_back_some();
 	maybe_crash(12);
 	write_back(0, file_size);
+	others_change();
 	maybe_crash(12);
 	return 0;
 }
@@ -324,9 +348,11 @@ int msync(void *addr, size_t len, int flags)
 	if (!watching)
 		return 0;
 	nr_syncs++;
+	others_change();
 	maybe_crash(12);
 	write_back_some();
 	write_back(65536, 65536 + NR_ZONES * sizeof(struct image_entry));
+	others_change();
 	maybe_crash(12);
 	return 0;
 }
@@ -407,7 +433,9 @@ static void do_flush(uint32_t zno)
 
 	for (i = NR_CONV; i < NR_ZONES; i++)
 		nr[i] = models[i].nr;
+	flushing = true;
 	CHECK_EQ(ops->flush(img, rnd(2) ? zno : ZDEV_ALL_ZONES), 0);
+	flushing = false;
 	for (i = NR_CONV; i < NR_ZONES; i++)
 		/* A flush of one zone promises nothing about the others. */
 		if (i == zno)
@@ -484,6 +512,18 @@ static void do_close(void)
 	watching = true;
 }
 
+static void change(uint32_t zno, uint32_t what)
+{
+	if (what < 35)
+		do_write(zno);
+	else if (what < 70)
+		do_tail(zno);
+	else if (what < 80)
+		do_reset(zno);
+	else
+		do_finish(zno);
+}
+
 static void step(void)
 {
 	uint32_t zno = NR_CONV + rnd(NR_ZONES - NR_CONV), what = rnd(100);
@@ -492,14 +532,8 @@ static void step(void)
 		do_flush(zno);
 	if (models[zno].nr > MAX_STATES - 2)
 		model_reset(zno, *newest(zno));
-	if (what < 35)
-		do_write(zno);
-	else if (what < 70)
-		do_tail(zno);
-	else if (what < 80)
-		do_reset(zno);
-	else if (what < 83)
-		do_finish(zno);
+	if (what < 83)
+		change(zno, what);
 	else if (what < 97)
 		do_flush(zno);
 	else if (what < 99)

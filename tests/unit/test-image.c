@@ -756,6 +756,98 @@ static void a_lost_reset_leaves_the_zone_whole(void)
 	CHECK_EQ(m.ops->close(m.img), 0);
 }
 
+/* ---- flushes beside changes ---- */
+
+struct life {
+	uint64_t	wp;
+	unsigned	tail;	/* names its text, 0: none */
+};
+
+struct worker {
+	struct med	*m;
+	uint32_t	zno;
+	atomic_bool	*stop;
+	struct life	past[1024];	/* since its last flush, the oldest first */
+	unsigned	nr;
+};
+
+static void *change_zone(void *arg)
+{
+	struct worker *w = arg;
+	struct iovec iov = { .iov_len = BS };
+	char buf[BS], text[16];
+	unsigned n, from;
+
+	iov.iov_base = buf;
+	memset(buf, w->zno, sizeof(buf));
+	w->past[0] = (struct life) { 0 };
+	w->nr = 1;
+	for (n = 1; !atomic_load(w->stop); n++) {
+		struct life l = w->past[w->nr - 1];
+
+		if (n % 61 == 0 || w->nr == 1024) {
+			from = w->nr - 1;
+			CHECK_EQ(w->m->ops->flush(w->m->img, w->zno), 0);
+			w->past[0] = w->past[from];
+			w->nr = 1;
+			continue;
+		}
+		if (n % 97 == 0 || l.wp == CAP) {
+			CHECK_EQ(w->m->ops->reset(w->m->img, w->zno), 0);
+			l = (struct life) { 0 };
+		} else if (n % 7 == 0) {
+			CHECK_EQ(w->m->ops->write(w->m->img, w->zno, l.wp, &iov, 1), BS);
+			l = (struct life) { .wp = l.wp + BS };
+		} else {
+			l.tail = n;
+			snprintf(text, sizeof(text), "%u", n);
+			CHECK_EQ(w->m->ops->put_tail(w->m->img, w->zno, l.wp, text,
+						     strlen(text)), 0);
+		}
+		w->past[w->nr++] = l;
+	}
+	return NULL;
+}
+
+static bool in_past(struct med *m, const struct worker *w)
+{
+	char buf[BS + 1] = "";
+	uint64_t wp = wp_of(m, w->zno);
+	ssize_t n = m->ops->get_tail(m->img, w->zno, wp, buf);
+	unsigned i, tail = n > 0 ? strtoul(buf, NULL, 10) : 0;
+
+	for (i = 0; i < w->nr; i++)
+		if (w->past[i].wp == wp && w->past[i].tail == tail)
+			return true;
+	return false;
+}
+
+static void flushes_run_beside_changes(void)
+{
+	static struct worker w[6];
+	pthread_t threads[6];
+	atomic_bool stop = false;
+	struct med m;
+	int i, n;
+
+	create(&geometry);
+	m = med_open(&rw);
+	for (i = 0; i < 6; i++) {
+		w[i] = (struct worker) { .m = &m, .zno = Z + i, .stop = &stop };
+		CHECK_EQ(pthread_create(&threads[i], NULL, change_zone, &w[i]), 0);
+	}
+	for (n = 0; n < 100; n++)
+		flush(&m);
+	stop = true;
+	for (i = 0; i < 6; i++)
+		pthread_join(threads[i], NULL);
+	lose_power(&m);
+	m = med_open(&rw);
+	for (i = 0; i < 6; i++)
+		CHECK(in_past(&m, &w[i]));
+	CHECK_EQ(m.ops->close(m.img), 0);
+}
+
 static void conditions_survive_a_power_loss(void)
 {
 	struct emu_zone_state st;
@@ -1033,6 +1125,7 @@ int main(void)
 	RUN(leftovers_never_show);
 	RUN(a_reset_is_durable_before_new_data);
 	RUN(a_lost_reset_leaves_the_zone_whole);
+	RUN(flushes_run_beside_changes);
 	RUN(conditions_survive_a_power_loss);
 	RUN(what_is_the_same_instance);
 	RUN(resets_give_space_back);
