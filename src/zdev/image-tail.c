@@ -229,8 +229,10 @@ int image_tail_clear(struct image *img, uint32_t zno)
 {
 	int ret;
 
-	ret = image_zero(img->fd, image_slot_offset(&img->layout, zno, 0),
-			 IMAGE_TAIL_SLOTS * (uint64_t)image_slot_size(&img->layout));
+	ret = slots_in_use(img, zno, 0, IMAGE_TAIL_SLOTS);
+	if (ret > 0)
+		ret = image_zero(img->fd, image_slot_offset(&img->layout, zno, 0),
+				 IMAGE_TAIL_SLOTS * (uint64_t)image_slot_size(&img->layout));
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&img->tail_lock);
