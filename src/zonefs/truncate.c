@@ -61,6 +61,11 @@ struct zonefs_req *zonefs_reset(struct zonefs_req *r, zonefs_step then)
 
 /* ---- finish ---- */
 
+static struct zonefs_req *flushed(struct zonefs_req *r)
+{
+	return zonefs_req_return(r, r->result);
+}
+
 static struct zonefs_req *finished(struct zonefs_req *r)
 {
 	struct zonefs *fs = r->fs;
@@ -74,7 +79,10 @@ static struct zonefs_req *finished(struct zonefs_req *r)
 	zonefs_zone_account(fs, z);
 	zonefs_zone_unlock(fs, z);
 	atomic_fetch_add(&fs->count.finishes, 1);
-	return zonefs_req_return(r, 0);
+	if (fs->strict)
+		return zonefs_req_return(r, 0);
+	/* D9: a finished zone takes no more data, so what it has shall last. */
+	return zonefs_flush_zone(r, flushed);
 }
 
 static struct zonefs_req *tail_sealed(struct zonefs_req *r)

@@ -428,6 +428,22 @@ static void test_small_blocks(void)
 	teardown(&v);
 }
 
+/* D9: a finish has reached the medium when it returns, or says that it has not. */
+static void test_finish_is_durable(void)
+{
+	struct zonefs_file *f;
+	struct env v;
+
+	setup(&v, "errors=repair");
+	f = must_open(&v, SEQ(0), O_RDWR);
+	CHECK_EQ(put(f, 0, BS + 10, 0, 4), BS + 10);
+	t_release(f);
+	t_fault(&v, ZDEV_FLUSH, ZDEV_ALL_ZONES, EIO, 1, 0);
+	CHECK_EQ(t_truncate(&v, SEQ(0), t_zone(&v, SEQ(0)).capacity), -EIO);
+	CHECK_EQ(t_truncate(&v, SEQ(1), t_zone(&v, SEQ(1)).capacity), 0);
+	teardown(&v);
+}
+
 int main(void)
 {
 	RUN(test_any_length);
@@ -445,5 +461,6 @@ int main(void)
 	RUN(test_tail_lost_behind_our_back);
 	RUN(test_read_only_mount);
 	RUN(test_small_blocks);
+	RUN(test_finish_is_durable);
 	return 0;
 }
