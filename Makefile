@@ -5,6 +5,8 @@ VERSION		:= 0.1.0
 PREFIX		?= /usr/local
 # Where everything built goes; give another one for a second variant beside it.
 BUILD		?= build
+# V=1 shows whole command lines.
+V		?=
 # SANITIZE=address,undefined or SANITIZE=thread; WERROR=1 makes warnings errors.
 SANITIZE	?=
 WERROR		?=
@@ -34,24 +36,27 @@ objs		= $(patsubst %.c,$(BUILD)/%.o,$(1))
 pkgcflags	= $(shell pkg-config --cflags $(1))
 pkglibs		= $(shell pkg-config --libs $(1))
 
+# Say in one short line what is made, or show the command.
+say		= $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
+
 all: $(SBIN:%=$(BUILD)/%) $(HELPERS:%=$(BUILD)/%)
 
 $(BUILD)/zonefsd: $(call objs,$(call srcs,fuse)) $(ARCHIVES)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_FUSE) $(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_FUSE) $(PKGS_LIB)) $(LDLIBS)
 
 $(BUILD)/zonefsctl: $(call objs,$(call srcs,cli)) $(ARCHIVES)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_CLI) $(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_CLI) $(PKGS_LIB)) $(LDLIBS)
 
 $(BUILD)/zonefs-losetup: $(call objs,mount/losetup.c) $(BUILD)/libutil.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,jansson $(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,jansson $(PKGS_LIB)) $(LDLIBS)
 
 $(HELPERS:%=$(BUILD)/%): $(BUILD)/%: $(BUILD)/mount/%.o $(BUILD)/mount/helper.o \
 		$(BUILD)/libutil.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
 
 $(ARCHIVES): $(BUILD)/lib%.a:
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 $(foreach l,$(LAYERS),$(eval $(BUILD)/lib$(l).a: $(call objs,$(call srcs,$(l)))))
 
 # Where the mount helper looks for zonefsd. The stamp rebuilds it when that moves.
@@ -65,13 +70,13 @@ FORCE:
 $(BUILD)/src/fuse/%.o: EXTRA = $(call pkgcflags,$(PKGS_FUSE))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
 # Unit tests: plain programs, one a file, that exit 0 when all asserts hold.
 UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
 unit-tests: $(UNIT:%=$(BUILD)/tests/%)
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(ARCHIVES)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
 
 # Debian packages; nothing else is fetched. First those for make and make demo.
 DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 uuid-dev \
@@ -115,7 +120,7 @@ SUPPORT		:= zio zcrash
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/support/%: $(BUILD)/tests/support/%.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Every test that this machine can run; the last line sums up. See tests/run.
 check: deps
