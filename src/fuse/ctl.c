@@ -13,7 +13,9 @@
 
 #define CTL_LINE_MAX	4095		/* bytes in one command */
 #define CTL_QUEUE_MAX	64		/* waiting commands or reports */
-#define CTL_TEXT_MAX	(64u << 20)	/* bytes of text held for all readers */
+/* Bytes of text held for all readers; "zones" takes some 140 a zone. */
+#define CTL_TEXT_MAX	(16u << 20)
+#define CTL_TEXT_ZONE	512u
 
 struct ctl_entry {
 	const char	*name;
@@ -54,6 +56,7 @@ struct ctl {
 	struct mnt	*m;
 	struct timespec	time;
 	struct worker	commands, reports;
+	size_t		text_max;
 
 	pthread_mutex_t	lock;		/* guards text_bytes */
 	size_t		text_bytes;
@@ -272,7 +275,7 @@ static bool charge_text(struct ctl *c, size_t old, size_t len)
 
 	pthread_mutex_lock(&c->lock);
 	c->text_bytes -= old;
-	fits = len <= CTL_TEXT_MAX - c->text_bytes;
+	fits = len <= c->text_max - c->text_bytes;
 	if (fits)
 		c->text_bytes += len;
 	pthread_mutex_unlock(&c->lock);
@@ -457,6 +460,7 @@ struct ctl *ctl_new(struct mnt *m)
 	if (!c)
 		return NULL;
 	c->m = m;
+	c->text_max = CTL_TEXT_MAX + (size_t)CTL_TEXT_ZONE * zdev_info(m->dev)->nr_zones;
 	clock_gettime(CLOCK_REALTIME, &c->time);
 	pthread_mutex_init(&c->lock, NULL);
 	if (!worker_start(&c->commands, run_command))

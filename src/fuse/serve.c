@@ -191,7 +191,7 @@ static void unmount_at_signal(struct serve *s)
 		return;
 	/*
 	 * libfuse would unmount once more, and take away whatever is mounted there
-	 * by then.
+	 * by then. So it is not asked to; some versions then lose a string.
 	 */
 	if (unmount(mountpoint, true))
 		s->mounted = false;
