@@ -9,12 +9,12 @@
 load common
 
 : "${ZONE:=16M}" "${ZONES:=16}"
+BATS_TEST_TIMEOUT=3600
 
 setup()
 {
 	common_setup
 	requires_fuse
-	export BATS_TEST_TIMEOUT=3600
 	if [[ ! ${TREE:-} ]]; then
 		TREE=$T/tree
 		sample_tree

@@ -262,8 +262,11 @@ remount_device()
 # As a crash does: no chance to write anything.
 kill_daemon()
 {
-	kill -9 "$DAEMON"
-	wait "$DAEMON" || :
+	# Without the shell's own line about it.
+	{
+		kill -9 "$DAEMON"
+		wait "$DAEMON"
+	} 2>/dev/null || :
 	DAEMON=
 	umount -l "$MNT"
 }

@@ -9,13 +9,13 @@
 load common
 
 : "${ROUNDS:=10}" "${SEED:=$RANDOM$RANDOM}"
+BATS_TEST_TIMEOUT=$((ROUNDS * 20 + 60))
 geometry=(--capacity 64M --zone-size 4M --zone-capacity 3M --conv-zones 2)
 
 setup()
 {
 	common_setup
 	requires_fuse
-	export BATS_TEST_TIMEOUT=$((ROUNDS * 20 + 60))
 	echo "SEED=$SEED"
 	RANDOM=$((SEED % 32768))
 }

@@ -8,12 +8,12 @@
 load common
 
 NR=55880
+BATS_TEST_TIMEOUT=600
 
 setup()
 {
 	common_setup
 	requires_fuse
-	export BATS_TEST_TIMEOUT=600
 	name_device
 	zonefsctl create --layout "$LAYOUT" --capacity $((NR * 256))M --conv-zones 1 "$DEV" ||
 		skip "the file system beneath cannot hold a sparse 14 TiB"

@@ -8,12 +8,13 @@
 
 load ../common
 
+: "${SECONDS_EACH:=$([[ ${STRESS:-} ]] && echo 120 || echo 10)}"
+BATS_TEST_TIMEOUT=$((SECONDS_EACH * 5 + 120))
+
 setup()
 {
 	common_setup
 	requires_fuse
-	: "${SECONDS_EACH:=$([[ ${STRESS:-} ]] && echo 120 || echo 10)}"
-	export BATS_TEST_TIMEOUT=$((SECONDS_EACH * 5 + 120))
 }
 
 # for_a_while COMMAND...: again and again, in the background, errors allowed.
