@@ -71,7 +71,16 @@ enum zdev_op {
 	ZDEV_CLOSE,
 	ZDEV_FLUSH,	/* zno or ZDEV_ALL_ZONES: what completed before is durable after */
 	ZDEV_PUT_TAIL,	/* see zdev_get_tail */
+	ZDEV_RESERVE,	/* sequential zone: see below */
 };
+
+/*
+ * ZDEV_RESERVE has the storage beneath hold room for `bytes` bytes from pos on,
+ * no size and no write pointer changes; what is written there later cannot fail
+ * with -ENOSPC. A reset gives the room back. pos and bytes need no alignment, what
+ * reaches past the capacity is cut. -EOPNOTSUPP where it cannot be done, which
+ * need not be for all zones or for ever. In order with the zone's writes.
+ */
 
 /*
  * One operation in flight. The caller fills the upper part and owns the memory
@@ -99,6 +108,7 @@ struct zdev_io {
 	uint64_t	pos;		/* bytes from the zone's start */
 	const struct iovec *iov;	/* READ, WRITE, APPEND, PUT_TAIL */
 	int		nr_iov;
+	uint64_t	bytes;		/* RESERVE */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 
@@ -148,6 +158,13 @@ int zdev_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *z
  * -errno. May block.
  */
 ssize_t zdev_get_tail(struct zdev *dev, uint32_t zno, void *buf);
+
+/*
+ * A new descriptor, read only and the caller's to close, of the file that holds
+ * exactly the bytes of zone zno from offset 0 on, the tail included. -EOPNOTSUPP
+ * when there is none (a filter in front, another layout), -EIO, -EINVAL. May block.
+ */
+int zdev_backing(struct zdev *dev, uint32_t zno);
 
 struct zdev_open_opts {
 	bool		read_only;

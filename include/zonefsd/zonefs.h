@@ -240,6 +240,25 @@ int64_t zonefs_lseek(struct zonefs_file *file, uint64_t off, int whence);
  */
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r);
 
+/* ---- readers that go past us ---- */
+
+/*
+ * Somebody is about to read the backing file of the sequential file ino itself
+ * and sees only what is in there. When done (0 or -errno), all that was
+ * acknowledged is, the bytes of a partial last block included, and while on,
+ * each append is acknowledged only when it is. Counted: off as often as on; off
+ * fails only with -ENOENT. On fails with -EOPNOTSUPP where the backing file does
+ * not hold exactly the file's bytes, now or later (zonefs_backing).
+ */
+void zonefs_set_through(struct zonefs *fs, uint64_t ino, bool on, struct zonefs_req *r);
+
+/*
+ * *fd := a new descriptor, read only and the caller's to close, of the file that
+ * holds exactly the bytes of file ino. 0; -EOPNOTSUPP when there is none; -ENOENT
+ * or -errno. May open a file, so it may block.
+ */
+int zonefs_backing(struct zonefs *fs, uint64_t ino, int *fd);
+
 /* ---- administration ---- */
 
 enum zonefs_admin { ZONEFS_ADM_RESET, ZONEFS_ADM_FINISH, ZONEFS_ADM_OPEN,
