@@ -141,15 +141,14 @@ static void trim(struct dir *d)
 }
 
 /* Opened with the checks of the scan again: files can be swapped while we run. */
-static int open_zone_file(struct dir *d, uint32_t zno)
+int dir_zone_open(struct dir *d, uint32_t zno, int flags)
 {
 	char name[DIR_NAME_LEN];
 	struct stat st;
 	int fd, err;
 
 	fd = openat(d->dirfd, dir_zone_name(name, zno, d->g.nr_conv),
-		    (d->read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK |
-		    O_NOCTTY | O_CLOEXEC);
+		    flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	err = fstat(fd, &st) ? errno : S_ISREG(st.st_mode) ? 0 : EIO;
@@ -175,7 +174,7 @@ int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **file)
 		return 0;
 
 	fresh = malloc(sizeof(*fresh));
-	fd = fresh ? open_zone_file(d, zno) : -ENOMEM;
+	fd = fresh ? dir_zone_open(d, zno, d->read_only ? O_RDONLY : O_RDWR) : -ENOMEM;
 	if (fd < 0) {
 		free(fresh);
 		return fd;

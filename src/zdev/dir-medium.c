@@ -82,21 +82,30 @@ static int dir_load(void *medium, uint32_t zno, struct emu_zone_state *st)
 		st->cond = BLK_ZONE_COND_OFFLINE;
 	else if (d->flags[zno] & DIR_RO)
 		st->cond = BLK_ZONE_COND_READONLY;
-	d->flags[zno] &= (uint8_t)~DIR_TAIL;
+	d->flags[zno] &= (uint16_t)~DIR_TAIL;
 	if (!conv && size != st->wp)
 		d->flags[zno] |= DIR_TAIL;
+	/* A crash left it. Metadata of the file system may count too: no harm done. */
+	if (!conv && d->lenient && zu_sect_to_bytes((uint64_t)sb.st_blocks) >
+				   size + (uint64_t)sb.st_blksize)
+		d->flags[zno] |= DIR_RESERVED;
 	pthread_mutex_unlock(&d->lock);
 	return 0;
 }
 
-static bool has_tail(struct dir *d, uint32_t zno)
+static bool has_flag(struct dir *d, uint32_t zno, uint16_t flag)
 {
-	bool tail;
+	bool set;
 
 	pthread_mutex_lock(&d->lock);
-	tail = d->flags[zno] & DIR_TAIL;
+	set = d->flags[zno] & flag;
 	pthread_mutex_unlock(&d->lock);
-	return tail;
+	return set;
+}
+
+static bool has_tail(struct dir *d, uint32_t zno)
+{
+	return has_flag(d, zno, DIR_TAIL);
 }
 
 static int file_size(int fd, uint64_t *size)
@@ -262,6 +271,69 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 
 /* ---- commands ---- */
 
+/*
+ * Give back what the file has beyond its size: a truncate to the same size does
+ * that, where punching a hole does not everywhere.
+ */
+static int release(struct dir *d, uint32_t zno, int fd)
+{
+	uint64_t size;
+	int ret;
+
+	if (!has_flag(d, zno, DIR_RESERVED))
+		return 0;
+	ret = file_size(fd, &size);
+	if (!ret)
+		ret = set_size(fd, size);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&d->lock);
+	d->flags[zno] &= (uint16_t)~DIR_RESERVED;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+void dir_release_all(struct dir *d)
+{
+	struct dir_fd *f;
+	uint32_t zno;
+
+	for (zno = d->g.nr_conv; zno < d->g.nr_zones; zno++) {
+		if (!has_flag(d, zno, DIR_RESERVED) || dir_fd_get(d, zno, &f))
+			continue;
+		release(d, zno, f->fd);
+		dir_fd_put(d, f);
+	}
+}
+
+static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	if (!len && !has_flag(d, zno, DIR_RESERVED))
+		return 0;
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	if (!len) {
+		ret = release(d, zno, f->fd);
+		goto put;
+	}
+	/* Before it is done, as it may be done in part. */
+	pthread_mutex_lock(&d->lock);
+	d->flags[zno] |= DIR_RESERVED;
+	pthread_mutex_unlock(&d->lock);
+	do {
+		ret = fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)pos, (off_t)len);
+	} while (ret && errno == EINTR);
+	ret = !ret ? 0 : errno == ENOSYS ? -EOPNOTSUPP : -errno;
+put:
+	dir_fd_put(d, f);
+	return ret;
+}
+
 /* Cut the file to size, if it is longer. */
 static int shrink(struct dir *d, uint32_t zno, int fd, uint64_t size)
 {
@@ -287,6 +359,8 @@ static int dir_set_wp(void *medium, uint32_t zno, uint64_t wp)
 	if (ret)
 		return ret;
 	ret = shrink(d, zno, f->fd, wp);
+	if (!ret)
+		ret = release(d, zno, f->fd);
 	dir_fd_put(d, f);
 	return ret;
 }
@@ -315,7 +389,10 @@ static int finish_file(struct dir *d, uint32_t zno, int fd)
 	uint64_t size, wp;
 	int ret;
 
-	ret = file_size(fd, &size);
+	/* First, or what was reserved would become a part of the file. */
+	ret = release(d, zno, fd);
+	if (!ret)
+		ret = file_size(fd, &size);
 	if (ret || size == d->g.zone_capacity)
 		return ret;
 	ret = set_size(fd, d->g.zone_capacity);
@@ -443,6 +520,17 @@ static ssize_t dir_get_tail(void *medium, uint32_t zno, uint64_t wp, void *buf)
 	return ret ? ret : (ssize_t)done;
 }
 
+/* A tail that waits in zonefsd.meta would be missing at the end. */
+static int dir_backing(void *medium, uint32_t zno)
+{
+	struct dir *d = medium;
+
+	if (d->meta.nr_tails && bsearch(&zno, d->meta.tails, d->meta.nr_tails,
+					sizeof(*d->meta.tails), compare_tail))
+		return -EOPNOTSUPP;
+	return dir_zone_open(d, zno, O_RDONLY);
+}
+
 const struct emu_medium_ops dir_medium_ops = {
 	.load		= dir_load,
 	.read		= dir_read,
@@ -453,6 +541,8 @@ const struct emu_medium_ops dir_medium_ops = {
 	.set_cond	= dir_set_cond,
 	.put_tail	= dir_put_tail,
 	.get_tail	= dir_get_tail,
+	.reserve	= dir_reserve,
+	.backing	= dir_backing,
 	.set_wp		= dir_set_wp,
 	.close		= dir_close,
 	.abandon	= dir_abandon,

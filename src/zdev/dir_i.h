@@ -94,7 +94,7 @@ int dir_derive(int dirfd, const char *path, struct zdev_geometry *g, struct zerr
 
 /* ---- struct dir: one open device ---- */
 
-/* A byte a zone. */
+/* What is known of a zone. */
 enum {
 	DIR_DIRTY	= 1,	/* changed since the last sync that covered it */
 	DIR_TOUCHED	= 2,	/* changed since the sync under way began */
@@ -104,6 +104,7 @@ enum {
 	DIR_TAIL	= 32,	/* the file has bytes behind the write pointer */
 	DIR_RO		= 64,	/* read-only for good */
 	DIR_OFF		= 128,	/* offline for good */
+	DIR_RESERVED	= 256,	/* the file may have space beyond its size */
 };
 
 /* An open zone file. */
@@ -135,7 +136,7 @@ struct dir {
 
 	/* Guards flags, nr_dirty and fds. Held for work in memory only. */
 	pthread_mutex_t	lock;
-	uint8_t		*flags;
+	uint16_t	*flags;
 	uint32_t	nr_dirty;	/* zones with DIR_DIRTY */
 	struct dir_fds	fds;
 
@@ -151,6 +152,9 @@ struct dir {
 
 void dir_fds_init(struct dir *d);
 void dir_fds_close(struct dir *d);
+
+/* A new descriptor of a zone's file, or -errno. */
+int dir_zone_open(struct dir *d, uint32_t zno, int flags);
 
 /* The open file of a zone, until dir_fd_put. 0 or -errno. */
 int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **f);
@@ -172,6 +176,9 @@ int dir_flush(void *medium, uint32_t zno);
 /* ---- dir-medium.c ---- */
 
 extern const struct emu_medium_ops dir_medium_ops;
+
+/* Give back the space that the files have beyond their sizes; best effort. */
+void dir_release_all(struct dir *d);
 
 int dir_put_tail(void *medium, uint32_t zno, uint64_t wp, const void *data, size_t len);
 

@@ -242,6 +242,19 @@ int image_tail_clear(struct image *img, uint32_t zno)
 	return 0;
 }
 
+void image_tail_release(struct image *img, uint32_t zno)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < IMAGE_TAIL_SLOTS; slot++) {
+		if (slots_in_use(img, zno, slot, slot + 1))
+			continue;
+		/* No one reads it before it is written; its writer is not beside us. */
+		image_discard(img->fd, image_slot_offset(&img->layout, zno, slot),
+			      image_slot_size(&img->layout));
+	}
+}
+
 void image_tail_capture(struct image *img, uint32_t zno)
 {
 	struct image_tail_map *map = &img->tails[zno];

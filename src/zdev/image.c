@@ -125,7 +125,8 @@ static int alloc_state(struct image *img)
 	img->dirty = calloc(nr / 64 + 1, sizeof(*img->dirty));
 	img->stale = calloc(nr, sizeof(*img->stale));
 	img->batch = calloc(IMAGE_FLUSH_BATCH, sizeof(*img->batch));
-	return img->dirty && img->stale && img->batch ? 0 : -ENOMEM;
+	img->reserved = calloc(nr / 64 + 1, sizeof(*img->reserved));
+	return img->dirty && img->stale && img->batch && img->reserved ? 0 : -ENOMEM;
 }
 
 /* Everything after the lock is held and the header known. */
@@ -264,6 +265,7 @@ int image_close(struct image *img)
 	int ret = 0;
 
 	if (atomic_load(&img->marked_open)) {
+		image_release_all(img);
 		ret = image_flush(img);
 		if (!ret && img->tails_written)
 			ret = image_tails_trim(img);
@@ -288,6 +290,7 @@ void image_free(struct image *img)
 	free(img->batch);
 	free(img->stale);
 	free(img->dirty);
+	free(img->reserved);
 	free(img->tails);
 	free(img->path);
 	free(img);

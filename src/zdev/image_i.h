@@ -107,6 +107,9 @@ struct image {
 	_Atomic uint8_t	*stale;		/* enum image_stale, one a zone */
 	uint32_t	nr_stale;
 
+	/* One bit a zone: space is reserved beyond its write pointer. */
+	_Atomic uint64_t *reserved;
+
 	/* Tails. */
 	pthread_mutex_t	tail_lock;	/* guards tails */
 	struct image_tail_map *tails;	/* one a zone */
@@ -242,6 +245,9 @@ void image_tail_forget(struct image *img, uint32_t zno);
 /* All slots of the zone are zeroed; no earlier pointer needs them. */
 int image_tail_clear(struct image *img, uint32_t zno);
 
+/* Give back the space that the zone's unused slots hold; best effort. */
+void image_tail_release(struct image *img, uint32_t zno);
+
 /* A flush begins or ends for the zone. See image-tail.c. */
 void image_tail_capture(struct image *img, uint32_t zno);
 void image_tail_settle(struct image *img, uint32_t zno, bool durable);
@@ -268,6 +274,8 @@ int image_pwrite(int fd, const void *buf, size_t len, uint64_t off);
 
 /* [off, off + len) reads as zeros after, its space is freed where that can be done. */
 int image_zero(int fd, uint64_t off, uint64_t len);
+/* Have space for a range whatever it holds. 0, -EOPNOTSUPP or -errno. */
+int image_allocate(int fd, uint64_t off, uint64_t len);
 /* Free the space of a range that no one will read before it is written; best effort. */
 void image_discard(int fd, uint64_t off, uint64_t len);
 
@@ -278,6 +286,9 @@ void image_discard(int fd, uint64_t off, uint64_t len);
 int image_next_data(int fd, uint64_t *off, uint64_t end, uint64_t *data_end);
 
 /* ---- image-medium.c ---- */
+
+/* Give back what is reserved and was not used; best effort. */
+void image_release_all(struct image *img);
 
 extern const struct emu_medium_ops image_ops;
 
