@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dir_i.h"
+#include "direct.h"
 
 #define DEFAULT_MAX	256
 #define LEAST_MAX	8
@@ -22,9 +23,9 @@ void dir_fds_init(struct dir *d)
 	struct rlimit rl;
 
 	d->fds.max = DEFAULT_MAX;
-	/* A quarter at most: the rest of the program needs some too. */
-	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur / 4 < DEFAULT_MAX)
-		d->fds.max = (unsigned)(rl.rlim_cur / 4);
+	/* A quarter of the descriptors at most: the rest of the program needs some. */
+	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur / 8 < DEFAULT_MAX)
+		d->fds.max = (unsigned)(rl.rlim_cur / 8);
 	if (d->fds.max < LEAST_MAX)
 		d->fds.max = LEAST_MAX;
 }
@@ -87,6 +88,14 @@ static struct dir_fd *use(struct dir *d, struct dir_fd *f)
 	return f;
 }
 
+static void close_file(struct dir_fd *f)
+{
+	if (f->direct != DIR_NO_FD)
+		close(f->direct);
+	close(f->fd);
+	free(f);
+}
+
 /* Whom to close: the oldest unused clean file, else the oldest unused one. Lock held. */
 static struct dir_fd *pick_victim(struct dir *d)
 {
@@ -133,8 +142,7 @@ static void trim(struct dir *d)
 		}
 		forget(d, f);
 		pthread_mutex_unlock(&d->lock);
-		close(f->fd);
-		free(f);
+		close_file(f);
 		pthread_mutex_lock(&d->lock);
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -179,7 +187,7 @@ int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **file)
 		free(fresh);
 		return fd;
 	}
-	*fresh = (struct dir_fd) { .zno = zno, .fd = fd };
+	*fresh = (struct dir_fd) { .zno = zno, .fd = fd, .direct = DIR_NO_FD };
 
 	pthread_mutex_lock(&d->lock);
 	f = find(d, zno);	/* a reader beside us may have been faster */
@@ -194,10 +202,8 @@ int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **file)
 	*file = use(d, f);
 	full = d->fds.nr > d->fds.max;
 	pthread_mutex_unlock(&d->lock);
-	if (fresh) {
-		close(fresh->fd);
-		free(fresh);
-	}
+	if (fresh)
+		close_file(fresh);
 	if (full)
 		trim(d);
 	return 0;
@@ -210,14 +216,27 @@ void dir_fd_put(struct dir *d, struct dir_fd *f)
 	pthread_mutex_unlock(&d->lock);
 }
 
+int dir_fd_direct(struct dir *d, struct dir_fd *f)
+{
+	int fd;
+
+	if (f->direct != DIR_NO_FD || atomic_load(&d->no_direct))
+		return f->direct;
+	fd = direct_open(f->fd);
+	if (fd >= 0)
+		f->direct = fd;
+	else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM)
+		atomic_store(&d->no_direct, true);
+	return f->direct;
+}
+
 void dir_fds_close(struct dir *d)
 {
 	struct dir_fd *f, *older;
 
 	for (f = d->fds.newest; f; f = older) {
 		older = f->older;
-		close(f->fd);
-		free(f);
+		close_file(f);
 	}
 	d->fds = (struct dir_fds) { .max = d->fds.max };
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dir_i.h"
+#include "direct.h"
 #include "zonefsd/units.h"
 
 /* ---- state ---- */
@@ -153,22 +154,13 @@ static int move_buf(int fd, bool write, char *buf, size_t len, uint64_t pos,
 	return 0;
 }
 
-/*
- * The whole iov in one call, as nearly always; what a short one left, buffer by
- * buffer.
- */
-static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
-		    int nr_iov, size_t *done)
+/* What one call has left after *done bytes, buffer by buffer. */
+static int move_rest(int fd, bool write, uint64_t pos, const struct iovec *iov,
+		     int nr_iov, size_t *done)
 {
-	int nr = nr_iov < IOV_MAX ? nr_iov : IOV_MAX;
-	size_t skip;
-	ssize_t n;
+	size_t skip = *done;
 	int i, ret;
 
-	n = write ? pwritev(fd, iov, nr, (off_t)pos) : preadv(fd, iov, nr, (off_t)pos);
-	if (n < 0 && errno != EINTR)
-		return -errno;
-	*done = skip = n < 0 ? 0 : (size_t)n;
 	for (i = 0; i < nr_iov; i++) {
 		size_t before = *done;
 
@@ -185,6 +177,43 @@ static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
 		skip = 0;
 	}
 	return 0;
+}
+
+/* The whole iov in one call, as nearly always. */
+static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
+		    int nr_iov, size_t *done)
+{
+	int nr = nr_iov < IOV_MAX ? nr_iov : IOV_MAX;
+	ssize_t n;
+
+	n = write ? pwritev(fd, iov, nr, (off_t)pos) : preadv(fd, iov, nr, (off_t)pos);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = n < 0 ? 0 : (size_t)n;
+	return move_rest(fd, write, pos, iov, nr_iov, done);
+}
+
+/*
+ * Write past the page cache what is large and aligned. A short direct write ends
+ * anywhere, so the rest goes the other way, and brings the error if there is one.
+ */
+static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct iovec *iov,
+		     int nr_iov, size_t *done)
+{
+	int fd = DIR_NO_FD;
+	ssize_t n;
+
+	if (nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, zdev_iov_len(iov, nr_iov), pos))
+		fd = dir_fd_direct(d, f);
+	if (fd == DIR_NO_FD)
+		return move_iov(f->fd, true, pos, iov, nr_iov, done);
+	n = pwritev(fd, iov, nr_iov, (off_t)pos);
+	if (n < 0 && direct_refused(errno))
+		atomic_store(&d->no_direct, true);
+	else if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = n < 0 ? 0 : (size_t)n;
+	return move_rest(f->fd, true, pos, iov, nr_iov, done);
 }
 
 static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
@@ -225,23 +254,24 @@ static int cut_failed_write(struct dir *d, uint32_t zno, int fd, uint64_t pos,
 	return ret;
 }
 
-static int write_seq(struct dir *d, uint32_t zno, int fd, uint64_t pos,
+static int write_seq(struct dir *d, struct dir_fd *f, uint64_t pos,
 		     const struct iovec *iov, int nr_iov, size_t *done)
 {
+	uint32_t zno = f->zno;
 	uint64_t old_size = pos;
 	int ret, cut;
 
 	if (has_tail(d, zno)) {
-		ret = file_size(fd, &old_size);
+		ret = file_size(f->fd, &old_size);
 		if (ret)
 			return ret;
 	}
-	ret = move_iov(fd, true, pos, iov, nr_iov, done);
+	ret = write_iov(d, f, pos, iov, nr_iov, done);
 	if (!ret) {
 		dir_mark_dirty(d, zno, false);
 		return 0;
 	}
-	cut = cut_failed_write(d, zno, fd, pos, *done, old_size);
+	cut = cut_failed_write(d, zno, f->fd, pos, *done, old_size);
 	if (cut)
 		zlog(d->log, ZLOG_ERR, "%s: zone %" PRIu32 ": cutting its file after "
 		     "a failed write: %s", d->path, zno, strerror(-cut));
@@ -263,7 +293,7 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 		ret = move_iov(f->fd, true, pos, iov, nr_iov, &done);
 		dir_mark_dirty(d, zno, false);
 	} else {
-		ret = write_seq(d, zno, f->fd, pos, iov, nr_iov, &done);
+		ret = write_seq(d, f, pos, iov, nr_iov, &done);
 	}
 	dir_fd_put(d, f);
 	return ret ? ret : (ssize_t)done;

@@ -9,12 +9,14 @@
  *	dir-fds.c	a bounded cache of open zone files
  *	dir-meta.c	zonefsd.meta as text
  *	dir-create.c	a new directory
+ *	direct.c	writes past the page cache (of image as well)
  *	dir-mark.c	what tools leave in zonefsd.meta for the opens to come
  */
 #ifndef ZDEV_DIR_I_H
 #define ZDEV_DIR_I_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "emu.h"
@@ -111,17 +113,19 @@ enum {
 struct dir_fd {
 	uint32_t	zno;
 	int		fd;
+	atomic_int	direct;		/* a second one for direct writes; DIR_NO_FD */
 	unsigned	refs;		/* in use; only unused ones are closed */
 	struct dir_fd	*newer, *older;	/* by last use */
 	struct dir_fd	*chain;		/* in its hash bucket */
 };
 
+#define DIR_NO_FD	(-1)
 #define DIR_FD_BUCKETS	256
 
 struct dir_fds {
 	struct dir_fd	*bucket[DIR_FD_BUCKETS];
 	struct dir_fd	*newest, *oldest;
-	unsigned	nr, max;
+	unsigned	nr, max;	/* files; each has up to two descriptors */
 };
 
 struct dir {
@@ -131,6 +135,7 @@ struct dir {
 	bool		read_only;
 	bool		live;		/* marked open on disk: close has to mark it clean */
 	bool		lenient;	/* found open: a partial last block is a tail */
+	atomic_bool	no_direct;	/* direct writes were refused once */
 	const struct zlog *log;
 	struct zerr	*e;		/* while opening: where load explains itself */
 
@@ -159,6 +164,12 @@ int dir_zone_open(struct dir *d, uint32_t zno, int flags);
 /* The open file of a zone, until dir_fd_put. 0 or -errno. */
 int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **f);
 void dir_fd_put(struct dir *d, struct dir_fd *f);
+
+/*
+ * The file's descriptor for direct writes, opened if need be; DIR_NO_FD when there
+ * is none. To be called by the zone's changing operations only, one at a time.
+ */
+int dir_fd_direct(struct dir *d, struct dir_fd *f);
 
 /* ---- dir-sync.c ---- */
 

@@ -2,6 +2,7 @@
 /* The medium that emu sees: reads, writes and zone commands of an image. */
 #include <errno.h>
 
+#include "direct.h"
 #include "image_i.h"
 
 static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
@@ -44,6 +45,21 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
 }
 
+/* Past the page cache what is large and aligned, while the file system lets us. */
+static ssize_t write_direct(struct image *img, const struct iovec *iov, int nr_iov,
+			    size_t len, uint64_t off)
+{
+	ssize_t ret;
+
+	if (img->direct < 0 || !direct_fits(iov, nr_iov, len, off))
+		return image_writev(img->fd, iov, nr_iov, len, off);
+	ret = image_writev(img->direct, iov, nr_iov, len, off);
+	if (ret >= 0 || !direct_refused(-(int)ret))
+		return ret;
+	/* Also when a short write ended off the grain: all of it again. */
+	return image_writev(img->fd, iov, nr_iov, len, off);
+}
+
 /* The data of a write. Zones that were reset may have to give room first. */
 static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 			  const struct iovec *iov, int nr_iov, size_t len)
@@ -51,9 +67,9 @@ static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 	uint64_t off = image_zone_offset(&img->layout, zno) + pos;
 	ssize_t ret;
 
-	ret = image_writev(img->fd, iov, nr_iov, len, off);
+	ret = write_direct(img, iov, nr_iov, len, off);
 	if (ret == -ENOSPC && image_make_room(img))
-		ret = image_writev(img->fd, iov, nr_iov, len, off);
+		ret = write_direct(img, iov, nr_iov, len, off);
 	return ret;
 }
 

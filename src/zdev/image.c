@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "direct.h"
 #include "image_i.h"
 
 /* ---- header and state blocks ---- */
@@ -175,6 +176,7 @@ static struct image *image_new(const char *path, const struct zdev_open_opts *op
 	if (!img)
 		return NULL;
 	img->fd = -1;
+	img->direct = -1;
 	img->read_only = opts->read_only;
 	img->log = opts->log;
 	img->page_size = sysconf(_SC_PAGESIZE);
@@ -232,6 +234,9 @@ int image_open(const char *path, const struct zdev_open_opts *opts, struct image
 		image_free(img);
 		return ret;
 	}
+	/* Without it everything goes through the page cache. */
+	if (!img->read_only)
+		img->direct = direct_open(img->fd);
 	*imgp = img;
 	*ops = &image_ops;
 	*g = img->layout.geo;
@@ -279,6 +284,8 @@ int image_close(struct image *img)
 void image_free(struct image *img)
 {
 	image_table_unmap(img);
+	if (img->direct >= 0)
+		close(img->direct);
 	if (img->fd >= 0)
 		close(img->fd);
 	pthread_mutex_destroy(&img->open_lock);

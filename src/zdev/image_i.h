@@ -69,6 +69,7 @@ struct image_tail_map {
 struct image {
 	/* Set at open, constant after. */
 	int		fd;
+	int		direct;		/* a second one for direct writes; < 0: none */
 	char		*path;
 	bool		read_only;
 	const struct zlog *log;
