@@ -276,7 +276,7 @@ void image_tail_settle(struct image *img, uint32_t zno, bool durable)
 	pthread_mutex_unlock(&img->tail_lock);
 }
 
-static int trim_zone(struct image *img, uint32_t zno)
+static int trim_zone(struct image *img, uint32_t zno, bool reserved)
 {
 	struct image_tail_map map;
 	unsigned slot;
@@ -286,7 +286,7 @@ static int trim_zone(struct image *img, uint32_t zno)
 	for (slot = 0; slot < IMAGE_TAIL_SLOTS && !ret; slot++) {
 		if (slot == map.current)
 			continue;
-		ret = slots_in_use(img, zno, slot, slot + 1);
+		ret = reserved ? 1 : slots_in_use(img, zno, slot, slot + 1);
 		if (ret > 0)
 			ret = image_zero(img->fd,
 					 image_slot_offset(&img->layout, zno, slot),
@@ -295,18 +295,20 @@ static int trim_zone(struct image *img, uint32_t zno)
 	return ret;
 }
 
-int image_tails_trim(struct image *img)
+int image_tails_trim(struct image *img, bool reserved)
 {
+	int (*next)(int, uint64_t *, uint64_t, uint64_t *) =
+		reserved ? image_next_allocated : image_next_data;
 	const struct image_layout *lay = &img->layout;
 	uint64_t end = image_slot_offset(lay, lay->geo.nr_zones, 0);
 	uint64_t off = lay->tail_offset, data_end;
 	uint64_t step = image_slot_offset(lay, 1, 0) - lay->tail_offset;
 	int ret;
 
-	while ((ret = image_next_data(img->fd, &off, end, &data_end)) == 1) {
+	while ((ret = next(img->fd, &off, end, &data_end)) == 1) {
 		uint32_t zno = (off - lay->tail_offset) / step;
 
-		ret = trim_zone(img, zno);
+		ret = trim_zone(img, zno, reserved);
 		if (ret)
 			return ret;
 		off = image_slot_offset(lay, zno + 1, 0);

@@ -273,7 +273,7 @@ int image_close(struct image *img)
 		image_release_all(img);
 		ret = image_flush(img);
 		if (!ret && img->tails_written)
-			ret = image_tails_trim(img);
+			ret = image_tails_trim(img, false);
 		if (!ret)
 			ret = image_state_write(img, IMAGE_STATE_CLEAN);
 	}

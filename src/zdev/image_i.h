@@ -255,9 +255,10 @@ void image_tail_settle(struct image *img, uint32_t zno, bool durable);
 
 /*
  * Zero every slot in use but the one that holds its zone's tail. Only when all
- * pointers are durable. 0 or -errno.
+ * pointers are durable. reserved: free what was reserved for slots as well. 0 or
+ * -errno.
  */
-int image_tails_trim(struct image *img);
+int image_tails_trim(struct image *img, bool reserved);
 
 /* Does the slot (header and data) hold a tail of zone zno, whole? */
 bool image_tail_valid(const struct image_layout *lay, uint32_t zno,
@@ -285,6 +286,11 @@ void image_discard(int fd, uint64_t off, uint64_t len);
  * there is none, -errno.
  */
 int image_next_data(int fd, uint64_t *off, uint64_t end, uint64_t *data_end);
+/*
+ * As above for what takes up space: also what was reserved and never written,
+ * if the file system tells.
+ */
+int image_next_allocated(int fd, uint64_t *off, uint64_t end, uint64_t *alloc_end);
 
 /* ---- image-medium.c ---- */
 

@@ -406,34 +406,55 @@ static long resident(void)
 	return anon;
 }
 
+/* Wall clock and processor time since the last call, in ms. */
+struct lap {
+	double		wall, cpu;
+};
+
+static double cpu_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void lap(struct lap *l, const char *what)
+{
+	if (what)
+		printf("  %s %.1f (cpu %.1f)", what, (now() - l->wall) * 1e3,
+		       (cpu_now() - l->cpu) * 1e3);
+	l->wall = now();
+	l->cpu = cpu_now();
+}
+
 static void measure_open(const char *folder, enum kind kind, uint32_t zones)
 {
-	char path[4000];
-	double t[6];
+	static char block[4096];
 	struct zdev *dev;
-	long before, after;
+	struct lap l;
+	char path[4000];
+	long before;
 
 	snprintf(path, sizeof(path), "%s/zdev-bench.many", folder);
 	remove_tree(path);
-	t[0] = now();
-	make_device(path, kind, kind == IMAGE && zones > 500000 ? 1 << 20 : 4 << 20, zones);
-	t[1] = now();
-	zdev_close(open_device(path));
+	printf("%s, %" PRIu32 " zones, ms:", kind == IMAGE ? "image" : "dir", zones);
+	lap(&l, NULL);
+	make_device(path, kind, 4 << 20, zones);
+	lap(&l, "create");
 	before = resident();
-	t[2] = now();
 	dev = open_device(path);
-	t[3] = now();
-	after = resident();
+	lap(&l, "open");
+	printf("  memory %ld KiB", resident() - before);
 	zdev_close(dev);
-	t[4] = now();
+	lap(&l, "close");
 	dev = open_device(path);
-	zdev_pwrite(dev, zones - 1, 0, new_buffer(&(struct work){ .len = 4096 }), 4096);
-	t[5] = now();
+	lap(&l, "open again");
+	must("write", zdev_pwrite(dev, zones - 1, 0, block, sizeof(block)), sizeof(block));
+	lap(&l, NULL);
 	zdev_close(dev);
-	printf("%-6s %8" PRIu32 " zones: create %8.1f ms, open %7.1f, close %6.1f, "
-	       "close with one changed %6.1f, memory %ld KiB\n",
-	       kind == IMAGE ? "image" : "dir", zones, (t[1] - t[0]) * 1e3,
-	       (t[3] - t[2]) * 1e3, (t[4] - t[3]) * 1e3, (now() - t[5]) * 1e3, after - before);
+	lap(&l, "close with one changed");
+	putchar('\n');
 	remove_tree(path);
 }
 
