@@ -227,9 +227,9 @@ static unsigned default_workers(void)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	/* They mostly wait for the medium, so more than there are processors. */
-	if (cpus < 4)
-		return 8;
+	/* They mostly wait for the medium: a disk is fast only with many requests. */
+	if (cpus < 8)
+		return 16;
 	return cpus < 16 ? 2 * (unsigned)cpus : 32;
 }
 

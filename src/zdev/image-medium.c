@@ -4,6 +4,7 @@
 
 #include "direct.h"
 #include "image_i.h"
+#include "zonefsd/units.h"
 
 static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
 {
@@ -45,13 +46,37 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
 }
 
-/* Past the page cache what is large and aligned, while the file system lets us. */
-static ssize_t write_direct(struct image *img, const struct iovec *iov, int nr_iov,
-			    size_t len, uint64_t off)
+/* The largest piece of memory that the page cache keeps as one. */
+#define MAX_FOLIO	(UINT64_C(2) << 20)
+
+/*
+ * The kernel drops what is cached of the range of a direct write; what it finds
+ * dirty in there after the write it cannot drop, and the next sync is told EIO.
+ * One zone's writes come one at a time, so only what is cached together with
+ * bytes of another zone can be dirtied meanwhile.
+ */
+static bool cached_alone(const struct image_layout *lay, uint32_t zno, uint64_t off,
+			 size_t len)
+{
+	uint64_t zone = image_zone_offset(lay, zno);
+
+	return zu_round_down(off, MAX_FOLIO) >= zone &&
+	       zu_round_down(off + len + MAX_FOLIO - 1, MAX_FOLIO) <=
+	       zone + lay->geo.zone_size;
+}
+
+/*
+ * Past the page cache what is large and aligned, while the file system lets us. Not
+ * on conventional zones: several may write to one place at once.
+ */
+static ssize_t write_either(struct image *img, uint32_t zno, const struct iovec *iov,
+			    int nr_iov, size_t len, uint64_t off)
 {
 	ssize_t ret;
 
-	if (img->direct < 0 || !direct_fits(iov, nr_iov, len, off))
+	if (img->direct < 0 || !direct_fits(iov, nr_iov, len, off) ||
+	    image_is_conv(&img->layout, zno) ||
+	    !cached_alone(&img->layout, zno, off, len))
 		return image_writev(img->fd, iov, nr_iov, len, off);
 	ret = image_writev(img->direct, iov, nr_iov, len, off);
 	if (ret >= 0 || !direct_refused(-(int)ret))
@@ -67,9 +92,9 @@ static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 	uint64_t off = image_zone_offset(&img->layout, zno) + pos;
 	ssize_t ret;
 
-	ret = write_direct(img, iov, nr_iov, len, off);
+	ret = write_either(img, zno, iov, nr_iov, len, off);
 	if (ret == -ENOSPC && image_make_room(img))
-		ret = write_direct(img, iov, nr_iov, len, off);
+		ret = write_either(img, zno, iov, nr_iov, len, off);
 	return ret;
 }
 

@@ -38,6 +38,7 @@ struct work {
 	bool		flush;		/* after each write */
 	bool		reserve;	/* 64 MiB ahead */
 	bool		random;
+	bool		cached;		/* raw reads go through the page cache as well */
 	bool		unaligned;	/* a buffer that O_DIRECT does not take */
 	size_t		len;
 	int		jobs;		/* zones */
@@ -62,7 +63,11 @@ static const struct work works[] = {
 	{ "read-4k", .len = 4096, .jobs = 1, .depth = 1, .read = true, .random = true },
 	{ "read-4k-depth32", .len = 4096, .jobs = 1, .depth = 32, .read = true,
 	  .random = true },
+	{ "read-4k-depth32-cached", .len = 4096, .jobs = 1, .depth = 32, .read = true,
+	  .random = true, .cached = true },
 	{ "read-128k", .len = 131072, .jobs = 1, .depth = 1, .read = true },
+	{ "read-128k-cached", .len = 131072, .jobs = 1, .depth = 1, .read = true,
+	  .cached = true },
 };
 
 #define NR_WORKS	(sizeof(works) / sizeof(works[0]))
@@ -97,8 +102,8 @@ static void free_buffer(const struct work *w, char *buf)
 
 /* ---- one stream of operations ---- */
 
-/* What is read: written once before. */
-#define READ_SPAN	(UINT64_C(256) << 20)
+/* What is read: written once before, and not cached; in sequence no more than once. */
+#define READ_SPAN	(UINT64_C(1) << 30)
 
 struct job {
 	const struct work *w;
@@ -123,9 +128,12 @@ static uint64_t next_pos(struct job *j)
 	if (j->w->random)
 		return ((uint64_t)rand_r(&j->seed) << 12) % READ_SPAN;
 	j->pos += j->w->len;
-	if (j->w->read && j->pos == READ_SPAN)
-		j->pos = 0;
 	return pos;
+}
+
+static uint64_t end_of(const struct work *w)
+{
+	return w->read ? READ_SPAN : ZONE_SIZE;
 }
 
 static void must(const char *what, long long got, long long want)
@@ -150,11 +158,11 @@ static void *raw_stream(void *arg)
 {
 	struct job *j = arg;
 	char *buf = new_buffer(&(struct work){ .len = j->w->len });
-	int fd = open(j->path, O_RDWR | O_CREAT | O_DIRECT, 0600);
+	int fd = open(j->path, O_RDWR | O_CREAT | (j->w->cached ? 0 : O_DIRECT), 0600);
 
 	if (fd < 0)
 		err(1, "%s", j->path);
-	while (now() < j->end) {
+	while (now() < j->end && j->pos + j->w->len <= end_of(j->w)) {
 		raw_one(j, fd, buf);
 		j->done++;
 	}
@@ -186,7 +194,7 @@ static bool next_op(struct job *j, struct zdev_io *io)
 		io->op = ZDEV_FLUSH;
 		return true;
 	}
-	if (now() >= j->end || j->pos + w->len > ZONE_SIZE)
+	if (now() >= j->end || j->pos + w->len > end_of(w))
 		return false;
 	io->pos = next_pos(j);
 	io->op = w->read ? ZDEV_READ : ZDEV_WRITE;
@@ -305,6 +313,15 @@ static void fill(const struct work *w, enum kind kind, struct zdev *dev, const c
 	free(buf);
 }
 
+static void drop_cached(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+		err(1, "%s", path);
+	close(fd);
+}
+
 static double run_jobs(const struct work *w, enum kind kind, struct zdev *dev,
 		       const char *path)
 {
@@ -339,7 +356,7 @@ static double measure(const struct work *w, enum kind kind, const char *folder)
 {
 	static const char *const names[] = { "raw", "dir", "image" };
 	struct zdev *dev = NULL;
-	char path[4000];
+	char path[4000], file[4096];
 	double rate;
 
 	snprintf(path, sizeof(path), "%s/zdev-bench.%s", folder, names[kind]);
@@ -348,8 +365,11 @@ static double measure(const struct work *w, enum kind kind, const char *folder)
 		make_device(path, kind, ZONE_SIZE, NR_ZONES);
 		dev = open_device(path);
 	}
-	if (w->read)
+	if (w->read) {
 		fill(w, kind, dev, path);
+		snprintf(file, sizeof(file), "%s%s", path, kind == DIR_LAYOUT ? "/seq-000001" : "");
+		drop_cached(file);
+	}
 	rate = run_jobs(w, kind, dev, path);
 	if (dev)
 		must("close", zdev_close(dev), 0);
