@@ -135,6 +135,12 @@ stress:
 bench: all support
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
 
+# The zdev layer alone against a raw file: zdev-bench FOLDER.
+zdev-bench: $(BUILD)/bench/zdev-bench
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+
 # Static checks of everything; quiet when there is nothing to say.
 C_FILES		= $(wildcard src/*/*.c mount/*.c)
 H_FILES		= $(wildcard include/zonefsd/*.h src/*/*.h mount/*.h)
@@ -191,7 +197,7 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all clean unit-tests FORCE support check check-unit check-bats check-valgrind \
+.PHONY: all zdev-bench clean unit-tests FORCE support check check-unit check-bats check-valgrind \
 	check-tsan check-asan stress bench deps deps-build demo lint lint-headers lint-cppcheck \
 	lint-tidy lint-shell lint-man install uninstall
 .SECONDARY:

@@ -71,6 +71,7 @@ enum zdev_op {
 	ZDEV_CLOSE,
 	ZDEV_FLUSH,	/* zno or ZDEV_ALL_ZONES: what completed before is durable after */
 	ZDEV_PUT_TAIL,	/* see zdev_get_tail */
+	ZDEV_RESERVE,	/* sequential zone: see zdev_reserve */
 };
 
 /*
@@ -99,6 +100,7 @@ struct zdev_io {
 	uint64_t	pos;		/* bytes from the zone's start */
 	const struct iovec *iov;	/* READ, WRITE, APPEND, PUT_TAIL */
 	int		nr_iov;
+	uint64_t	bytes;		/* RESERVE */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 
@@ -148,6 +150,28 @@ int zdev_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *z
  * -errno. May block.
  */
 ssize_t zdev_get_tail(struct zdev *dev, uint32_t zno, void *buf);
+
+/*
+ * ZDEV_RESERVE has the storage beneath hold room for `bytes` bytes from pos on:
+ * what is written there later, as data or as tail, cannot fail with -ENOSPC. No
+ * size, write pointer or condition changes. pos and bytes need no alignment;
+ * what reaches past the capacity is cut, what lies before the write pointer is
+ * skipped. Reservations of a zone add up. bytes 0 gives back what lies beyond the
+ * write pointer; so do a reset, a finish, the close of the device, and after a
+ * crash the next open for writing. In order with the zone's writes. 0; -ENOSPC,
+ * then a part may be held; -EOPNOTSUPP where it cannot be done, which need not
+ * be for all zones or for ever; -EIO.
+ */
+int zdev_reserve(struct zdev *dev, uint32_t zno, uint64_t pos, uint64_t bytes);
+
+/*
+ * A new descriptor, read only and the caller's to close, of the file that holds
+ * exactly the bytes of zone zno from offset 0 on, the tail included. -EOPNOTSUPP
+ * when there is none (another layout, an offline zone), and while reads of it
+ * would go past a filter: power-cut mode, fault rules. Rules made later do not
+ * reach it. -EIO, -EINVAL. May block.
+ */
+int zdev_backing(struct zdev *dev, uint32_t zno);
 
 struct zdev_open_opts {
 	bool		read_only;

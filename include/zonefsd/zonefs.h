@@ -158,7 +158,7 @@ struct zonefs_req {
 
 	/* What runs next, and a stack of what follows when that part is through. */
 	struct zonefs_req *(*step)(struct zonefs_req *r);
-	struct zonefs_req *(*then[6])(struct zonefs_req *r);
+	struct zonefs_req *(*then[8])(struct zonefs_req *r);
 	struct zdev_io	io;
 	struct iovec	iov[3];
 	_Atomic int	handoff;
@@ -169,7 +169,8 @@ struct zonefs_req {
 	size_t		len;		/* of these, what is possible */
 	uint64_t	at;		/* how far it is */
 	size_t		part;		/* bytes of the I/O in flight */
-	size_t		from_tail;	/* read: bytes that came from the tail */
+	size_t		from_tail;	/* read: bytes that came from memory */
+	size_t		staged;		/* write: bytes staged before the rest went past it */
 	void		*scratch;	/* edge blocks; freed with the request */
 	const void	*args;
 	struct timespec	until;
@@ -240,6 +241,24 @@ int64_t zonefs_lseek(struct zonefs_file *file, uint64_t off, int whence);
  */
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r);
 
+/* ---- readers that go past us ---- */
+
+/*
+ * Somebody is about to read the backing file of the sequential file ino itself
+ * and sees only what is in there. When done (0 or -errno), all that was
+ * acknowledged is, the bytes of a partial last block included, and while on,
+ * each append is acknowledged only when it is. Counted: off as often as on was
+ * answered with 0. -EOPNOTSUPP while the device cannot hold the last bytes.
+ */
+void zonefs_set_through(struct zonefs *fs, uint64_t ino, bool on, struct zonefs_req *r);
+
+/*
+ * *fd := a new descriptor, read only and the caller's to close, of the file that
+ * holds exactly the bytes of file ino. 0; -EOPNOTSUPP when there is none; -ENOENT
+ * or -errno. May open a file, so it may block.
+ */
+int zonefs_backing(struct zonefs *fs, uint64_t ino, int *fd);
+
 /* ---- administration ---- */
 
 enum zonefs_admin { ZONEFS_ADM_RESET, ZONEFS_ADM_FINISH, ZONEFS_ADM_OPEN,
@@ -259,12 +278,20 @@ struct zonefs_stats {
 	uint64_t	reads, read_bytes, writes, write_bytes, fsyncs;
 	uint64_t	resets, finishes, tails_put, tails_dropped, tails_padded;
 	uint64_t	io_errors, recoveries;
+	/* Appends acknowledged from memory: now there, written, waits for room. */
+	uint64_t	staged_bytes, stage_writes, stage_write_bytes, stage_waits;
+	uint64_t	arena_bytes;	/* memory taken now */
+	uint64_t	late_errors;	/* failures after the append was acknowledged */
+	uint64_t	replayed_bytes;	/* at the mount, from a killed daemon's arena */
 	bool		read_only;	/* by mount option or by an error */
 };
 void zonefs_get_stats(struct zonefs *fs, struct zonefs_stats *st);
 
 /* The file that a device zone belongs to: its inode number, or 0 for the super block's zone. */
 uint64_t zonefs_zone_ino(const struct zonefs *fs, uint32_t zno);
+
+/* All that was acknowledged is durable when this returns. 0 or the first error. Blocks. */
+int zonefs_sync(struct zonefs *fs);
 
 /* Exact length of a sequential file on zone zno, tail included; for reports. */
 uint64_t zonefs_zone_len(struct zonefs *fs, uint32_t zno);

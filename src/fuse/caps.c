@@ -4,7 +4,7 @@
  * CAP_DAC_OVERRIDE where files of the device belong to somebody else: root may
  * mount anybody's, and a directory opens its zone files when they are used. The
  * others keep CAP_SYS_ADMIN: to show "ro" after an error, and to unmount at a
- * signal.
+ * signal. The one that registers files for passthrough needs both.
  */
 #include "caps.h"
 
@@ -18,23 +18,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEP_NONE	UINT32_MAX
+#define BIT(cap)	(UINT64_C(1) << (cap))
 
-/* Leave the calling thread with cap, if it has it, in the given sets. */
-static int keep(unsigned cap, capng_type_t sets)
+/* Leave the calling thread with the caps that it has of these, in the given sets. */
+static int keep(uint64_t caps, capng_type_t sets)
 {
-	bool have;
+	unsigned i;
 
 	if (capng_get_caps_process())
 		return -EIO;
-	have = cap != KEEP_NONE && capng_have_capability(CAPNG_PERMITTED, cap);
+	for (i = 0; i <= CAP_LAST_CAP; i++)
+		if (!capng_have_capability(CAPNG_PERMITTED, i))
+			caps &= ~BIT(i);
 	if (sets & CAPNG_PERMITTED)
 		capng_clear(CAPNG_SELECT_CAPS);
-	else
-		for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
-			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE, i);
-	if (have)
-		capng_update(CAPNG_ADD, sets, cap);
+	for (i = 0; i <= CAP_LAST_CAP; i++)
+		capng_update(caps & BIT(i) ? CAPNG_ADD : CAPNG_DROP, sets, i);
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
 
@@ -69,16 +68,19 @@ struct device_run {
 	void		*arg;
 	int		ret;
 	bool		failed;		/* before fn */
+	bool		override;
 };
 
 static void *run_for_device(void *arg)
 {
 	struct device_run *r = arg;
 
-	r->ret = keep(KEEP_NONE, CAPNG_EFFECTIVE);
-	if (!r->ret)
-		r->ret = keep(may_use_device(r->path) ? KEEP_NONE : CAP_DAC_OVERRIDE,
+	r->ret = keep(0, CAPNG_EFFECTIVE);
+	if (!r->ret) {
+		r->override = !may_use_device(r->path);
+		r->ret = keep(r->override ? BIT(CAP_DAC_OVERRIDE) : 0,
 			      CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+	}
 	r->failed = r->ret != 0;
 	if (!r->failed)
 		r->ret = r->fn(r->arg);
@@ -86,7 +88,7 @@ static void *run_for_device(void *arg)
 }
 
 int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
-			struct zerr *e)
+			bool *override, struct zerr *e)
 {
 	struct device_run r = { .path = path, .fn = fn, .arg = arg };
 	pthread_t thread;
@@ -100,7 +102,14 @@ int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
 	pthread_join(thread, NULL);
 	if (r.failed)
 		return zerr_errno(e, -r.ret, "cannot drop capabilities");
+	*override = r.override;
 	return r.ret;
+}
+
+int caps_keep_for_backing(bool override)
+{
+	return keep(BIT(CAP_SYS_ADMIN) | (override ? BIT(CAP_DAC_OVERRIDE) : 0),
+		    CAPNG_EFFECTIVE | CAPNG_PERMITTED);
 }
 
 int caps_drop(struct zerr *e)
@@ -114,6 +123,6 @@ int caps_drop(struct zerr *e)
 		return 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return zerr_errno(e, errno, "cannot give up privileges");
-	ret = keep(CAP_SYS_ADMIN, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+	ret = keep(BIT(CAP_SYS_ADMIN), CAPNG_EFFECTIVE | CAPNG_PERMITTED);
 	return ret ? zerr_errno(e, -ret, "cannot drop capabilities") : 0;
 }

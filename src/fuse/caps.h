@@ -3,15 +3,24 @@
 #ifndef CAPS_H
 #define CAPS_H
 
+#include <stdbool.h>
+
 #include "zonefsd/error.h"
 
 /*
  * Run fn(arg) on a thread that has lost every capability but the one to open
  * path and what is in it, where that needs one. The threads that fn starts keep
- * no more either. Returns fn's result, or -errno with *e.
+ * no more either. Returns fn's result, or -errno with *e. *override: it was
+ * needed.
  */
 int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
-			struct zerr *e);
+			bool *override, struct zerr *e);
+
+/*
+ * The calling thread keeps what registering files of the device for passthrough
+ * takes, override as caps_run_for_device has found. 0 or -errno.
+ */
+int caps_keep_for_backing(bool override);
 
 /*
  * The calling thread, and all that it starts from now on, keep what unmounting

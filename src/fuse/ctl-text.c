@@ -107,6 +107,7 @@ int ctl_text_info(struct mnt *m, FILE *out)
 		[ZONEFS_ERRORS_REPAIR] = "repair",
 	};
 	struct zonefs_opts o;
+	uint64_t nr;
 
 	put_device(out, zdev_info(m->dev));
 	put_format(out, zonefs_super(m->fs));
@@ -114,12 +115,15 @@ int ctl_text_info(struct mnt *m, FILE *out)
 	fprintf(out, "personality %s\nerrors %s\nexplicit_open %d\nread_only %d\n",
 		o.strict ? "strict" : "default", errors[o.errors], o.explicit_open,
 		get_stats(m).read_only);
+	fprintf(out, "passthrough %s\n", pass_is_on(m, &nr) ? "on" : "off");
 	return 0;
 }
 
 int ctl_text_stats(struct mnt *m, FILE *out)
 {
 	struct zonefs_stats st = get_stats(m);
+	uint64_t nr_through;
+	bool on = pass_is_on(m, &nr_through);
 	const struct {
 		const char	*name;
 		uint64_t	value;
@@ -136,6 +140,7 @@ int ctl_text_stats(struct mnt *m, FILE *out)
 		{ "tails_padded", st.tails_padded },
 		{ "io_errors", st.io_errors }, { "recoveries", st.recoveries },
 		{ "read_only", st.read_only },
+		{ "passthrough", on }, { "passthrough_files", nr_through },
 	};
 	unsigned i;
 

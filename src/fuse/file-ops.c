@@ -24,8 +24,10 @@ static bool is_barred(const struct freq *f)
 
 static void open_reply(struct freq *f, ssize_t result)
 {
+	struct handle *h = f->h;
+
 	if (result) {
-		handle_drop(f->m, f->h);
+		handle_drop(f->m, h);
 		fuse_reply_err(f->req, -result);
 		return;
 	}
@@ -36,11 +38,37 @@ static void open_reply(struct freq *f, ssize_t result)
 	 * maps need (Z16.7). A conventional file changes through the cache alone,
 	 * so its pages are good until it is forgotten.
 	 */
-	f->fi.direct_io = !f->h->cached || is_barred(f);
-	f->fi.keep_cache = !f->h->seq;
-	f->fi.fh = (uintptr_t)f->h;
+	f->fi.direct_io = h->mode == IO_DIRECT || h->mode == IO_PASS_DIRECT;
+	f->fi.keep_cache = !h->seq;
+	f->fi.fh = (uintptr_t)h;
 	/* If this fails, the connection is gone: handle_drop_all finds the file. */
-	fuse_reply_open(f->req, &f->fi);
+	if (h->mode == IO_PASS || h->mode == IO_PASS_DIRECT)
+		transport_reply_open(f->req, &f->fi, h->node->backing_id);
+	else
+		fuse_reply_open(f->req, &f->fi);
+}
+
+/* zonefs has opened the file. */
+static void open_done(struct zonefs_req *zr, ssize_t result)
+{
+	struct freq *f = (struct freq *)zr;	/* zr comes first */
+	struct handle *h = f->h;
+	struct mnt *m = f->m;
+
+	if (result) {
+		freq_finish(f, result);
+		return;
+	}
+	h->barred = is_barred(f);
+	if (h->seq) {
+		freq_past_cancel(f);
+		pass_open(f);
+		return;
+	}
+	pthread_mutex_lock(&m->lock);
+	handle_set_mode(m, h, h->barred ? IO_DIRECT : IO_CACHED);
+	pthread_mutex_unlock(&m->lock);
+	freq_finish(f, 0);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
@@ -63,7 +91,6 @@ void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		h->flags = fi->flags;
 		h->seq = ino_is_seq(m, f->ino);
 		h->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
-		h->cached = !(h->seq && h->writable);
 	}
 	if (!h || !handle_add(m, h, f->ino)) {
 		free(h);
@@ -72,6 +99,7 @@ void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		return;
 	}
 	f->h = h;
+	f->zr.done = open_done;
 	if (freq_submit(f, true))
 		zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
 }
@@ -127,6 +155,7 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	f = freq_new(m, req, read_reply);
 	if (!f)
 		return;
+	handle_settle(m, h);
 	f->buf = iobuf_get(m->pool);
 	if (!f->buf || size > MNT_MAX_WRITE) {
 		freq_fail(f, f->buf ? EINVAL : ENOMEM);
@@ -184,6 +213,7 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 	f = freq_new(m, req, write_reply);
 	if (!f)
 		return;
+	handle_settle(m, h);
 	f->h = h;
 	f->off = off;
 	f->ino = ino_of(m, node);

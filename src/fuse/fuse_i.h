@@ -26,10 +26,18 @@ struct ctl;
 struct ctl_file;
 struct iobuf_pool;
 struct notify;
+struct pass;
 
 #define MNT_MAX_WRITE	(1u << 20)	/* bytes in one READ or WRITE request */
 /* Attributes and names change only through us, and we tell the kernel. */
 #define MNT_TIMEOUT	86400.0		/* seconds */
+
+/* transport.c's. Set until INIT is answered, constant after. */
+struct transport {
+	bool		wanted;		/* passthrough, if the kernel has it */
+	bool		granted;
+	uint64_t	init_unique;
+};
 
 /* One mount. All but the counters is set up before the first request. */
 struct mnt {
@@ -41,6 +49,8 @@ struct mnt {
 	struct iobuf_pool *pool;
 	struct notify	*notify;
 	struct ctl	*ctl;
+	struct pass	*pass;		/* NULL: no passthrough */
+	struct transport transport;
 	uint64_t	root_ino;
 	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
 
@@ -50,6 +60,7 @@ struct mnt {
 	struct handle	*handles;	/* all that are open */
 	struct onode	*onodes[256];	/* open inodes, hashed by inode number */
 	uint32_t	nr_writers;	/* handles open for writing */
+	uint32_t	nr_through;	/* handles whose reads pass through */
 };
 
 /* ---- node numbers: computed, so that a lookup allocates nothing ---- */
@@ -169,6 +180,20 @@ void freq_reply_err(struct freq *f, ssize_t result);
 
 /* ---- handle.c: open files ---- */
 
+/* Where the kernel sends the reads and maps of a handle. */
+enum io_mode {
+	IO_UNDECIDED,
+	IO_CACHED,		/* to its page cache, which asks us */
+	IO_DIRECT,		/* to us, and no shared map */
+	IO_PASS,		/* to the file behind the zone */
+	IO_PASS_DIRECT,		/* reads to us, maps to the file behind the zone */
+};
+
+enum pass_step {
+	PASS_NOTHING, PASS_ADMIT, PASS_REGISTER, PASS_UNREGISTER,
+	PASS_THROUGH_ON, PASS_THROUGH_OFF,
+};
+
 /*
  * One inode while it is open. m->lock guards all but ino and nr_cached.
  *
@@ -178,11 +203,25 @@ void freq_reply_err(struct freq *f, ssize_t result);
  */
 struct onode {
 	struct onode	*next;
+	struct mnt	*m;
 	uint64_t	ino;
 	uint32_t	refs;
 	uint32_t	nr_appends;	/* under way */
 	uint64_t	shown;		/* with appends under way: the size before */
-	atomic_uint	nr_cached;	/* handles that read or map through the cache */
+	atomic_uint	nr_cached;	/* handles in that mode */
+	uint32_t	nr_plain;	/* IO_DIRECT ones, which it may be opening still */
+	uint32_t	nr_pass;	/* IO_PASS and IO_PASS_DIRECT */
+	uint32_t	nr_through;	/* of these, those that must find all data there */
+
+	/* passthrough.c's. */
+	int32_t		backing_id;	/* 0: none */
+	bool		through;	/* the file behind the zone has all data */
+	bool		refused;	/* the opens that wait go without */
+	bool		busy;		/* step is under way */
+	enum pass_step	step;
+	struct onode	*next_step;
+	struct freq	*waiting;	/* opens that zonefs is done with */
+	struct zonefs_req through_req;
 };
 
 struct handle {
@@ -193,7 +232,9 @@ struct handle {
 	int		flags;		/* of open(2) */
 	bool		seq;
 	bool		writable;
-	bool		cached;		/* reads and maps through the page cache */
+	bool		barred;		/* nobody may read it, see file-ops.c */
+	enum io_mode	mode;		/* constant once the open is answered */
+	atomic_bool	settled;	/* the kernel has used it: its open is over */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -208,6 +249,10 @@ struct handle *handle_new(void);
  * opened it; false when memory is short.
  */
 bool handle_add(struct mnt *m, struct handle *h, uint64_t ino);
+/* m->lock held. The kernel is about to hear of it. */
+void handle_set_mode(struct mnt *m, struct handle *h, enum io_mode mode);
+/* To be called for each read and write of h. */
+void handle_settle(struct mnt *m, struct handle *h);
 /* Take it out and free it (the file in it is released already). */
 void handle_drop(struct mnt *m, struct handle *h);
 /* Release all that the kernel left open, as it does when the connection breaks. Blocks. */
@@ -217,6 +262,34 @@ void handle_append_begin(struct mnt *m, struct handle *h);
 void handle_append_end(struct mnt *m, struct handle *h);
 /* The size of inode ino that the client may know. */
 uint64_t handle_shown_size(struct mnt *m, uint64_t ino, uint64_t size);
+/* m->lock held. Give a reference back. */
+void onode_put(struct mnt *m, struct onode *n);
+
+/* ---- passthrough.c: reads that never come to us ---- */
+
+/* The options and the device allow it. */
+bool pass_wanted(const struct mnt *m);
+/*
+ * override: the device's files can be opened only by who may open all. To be
+ * called with all capabilities. 0 or -errno.
+ */
+int pass_start(struct mnt *m, bool override);
+void pass_stop(struct mnt *m);	/* with no file left open */
+/* Decide how the sequential file f has opened is read, and finish f; may take a while. */
+void pass_open(struct freq *f);
+/* m->lock held, released. A handle of n is gone. */
+void pass_released(struct mnt *m, struct onode *n);
+bool pass_is_on(struct mnt *m, uint64_t *nr_files);
+
+/* ---- transport.c: passthrough with old and new libfuse ---- */
+
+/* After libfuse has mounted. 0 or -errno. */
+int transport_take(struct mnt *m);
+void transport_init(struct mnt *m, struct fuse_conn_info *conn);
+int transport_reply_open(fuse_req_t req, struct fuse_file_info *fi, int32_t backing_id);
+/* fd as a file to pass through to; stays the caller's. The id, > 0, or -errno. */
+int32_t transport_register(struct mnt *m, int fd);
+void transport_unregister(struct mnt *m, int32_t backing_id);
 
 /* ---- ops.c, file-ops.c, dir-ops.c: the handlers ---- */
 

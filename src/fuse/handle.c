@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Open files. Listed, because the kernel sends no RELEASE when the connection
- * breaks (umount -f, a signal to the daemon), and counted by inode, because a
- * write must know whether somebody may have its pages cached.
+ * breaks (umount -f, a signal to the daemon), and counted by inode and mode: a
+ * write must know whether somebody may have its pages cached, and an open
+ * whether others pass through.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "fuse_i.h"
@@ -31,6 +33,7 @@ static struct onode *onode_get(struct mnt *m, uint64_t ino)
 		n = calloc(1, sizeof(*n));
 		if (!n)
 			return NULL;
+		n->m = m;
 		n->ino = ino;
 		n->next = *bucket;
 		*bucket = n;
@@ -39,8 +42,7 @@ static struct onode *onode_get(struct mnt *m, uint64_t ino)
 	return n;
 }
 
-/* m->lock held. */
-static void onode_put(struct mnt *m, struct onode *n)
+void onode_put(struct mnt *m, struct onode *n)
 {
 	struct onode **p;
 
@@ -82,12 +84,67 @@ bool handle_add(struct mnt *m, struct handle *h, uint64_t ino)
 			pthread_mutex_unlock(&m->lock);
 			return false;
 		}
-		atomic_fetch_add(&h->node->nr_cached, h->cached);
 		m->nr_writers += h->writable;
 	}
 	list_add(m, h);
 	pthread_mutex_unlock(&m->lock);
 	return true;
+}
+
+/* m->lock held. by is 1 or -1. */
+static void count_mode(struct mnt *m, const struct handle *h, int by)
+{
+	struct onode *n = h->node;
+
+	switch (h->mode) {
+	case IO_UNDECIDED:
+		break;
+	case IO_CACHED:
+		atomic_fetch_add(&n->nr_cached, by);
+		break;
+	case IO_DIRECT:
+		if (!atomic_load(&h->settled))
+			n->nr_plain += by;
+		break;
+	case IO_PASS:
+		m->nr_through += by;
+		n->nr_through += by;
+		n->nr_pass += by;
+		break;
+	case IO_PASS_DIRECT:
+		/* It may be mapped, if it can be read. */
+		n->nr_through += (h->flags & O_ACCMODE) == O_RDWR ? by : 0;
+		n->nr_pass += by;
+		break;
+	}
+}
+
+void handle_set_mode(struct mnt *m, struct handle *h, enum io_mode mode)
+{
+	h->mode = mode;
+	count_mode(m, h, 1);
+}
+
+void handle_settle(struct mnt *m, struct handle *h)
+{
+	if (atomic_load_explicit(&h->settled, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (h->mode == IO_DIRECT && !atomic_load(&h->settled))
+		h->node->nr_plain--;
+	atomic_store(&h->settled, true);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* m->lock held, released. */
+static void leave_onode(struct mnt *m, struct onode *n)
+{
+	if (m->pass) {
+		pass_released(m, n);
+		pthread_mutex_lock(&m->lock);
+	}
+	onode_put(m, n);
+	pthread_mutex_unlock(&m->lock);
 }
 
 void handle_drop(struct mnt *m, struct handle *h)
@@ -97,12 +154,13 @@ void handle_drop(struct mnt *m, struct handle *h)
 	pthread_mutex_lock(&m->lock);
 	list_del(h);
 	if (h->node) {
-		atomic_fetch_sub(&h->node->nr_cached, h->cached);
-		onode_put(m, h->node);
+		count_mode(m, h, -1);
 		m->nr_writers -= h->writable;
 		last_writer = h->writable && !m->nr_writers;
+		leave_onode(m, h->node);
+	} else {
+		pthread_mutex_unlock(&m->lock);
 	}
-	pthread_mutex_unlock(&m->lock);
 	ctl_file_free(h->ctl);
 	free(h);
 	if (!last_writer)

@@ -58,6 +58,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (conn->max_write > MNT_MAX_WRITE)
 		conn->max_write = MNT_MAX_WRITE;
 	conn->max_background = 64;
+	transport_init(userdata, conn);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)

@@ -30,6 +30,7 @@ struct serve {
 	struct mnt	m;
 	struct loop	*loop;
 	int		signal_fd;
+	bool		override;	/* see caps_keep_for_backing */
 	bool		mounted;	/* libfuse has mounted, and must clean up */
 	bool		notifying;
 };
@@ -154,6 +155,12 @@ static int mount_session(struct serve *s, struct zerr *e)
 		return zerr_set(e, EIO, "%s: %s", s->m.opts->mountpoint,
 				*cause.msg ? cause.msg : "mount failed");
 	s->mounted = true;
+	s->m.transport.wanted = pass_wanted(&s->m);
+	ret = transport_take(&s->m);
+	if (!ret)
+		ret = pass_start(&s->m, s->override);
+	if (ret)
+		return zerr_errno(e, -ret, "%s: cannot set up FUSE", s->m.opts->mountpoint);
 	return 0;
 }
 
@@ -242,6 +249,7 @@ static int teardown(struct serve *s, struct zerr *e)
 		zlog(m->log, ZLOG_ERR, "%s: FUSE: %s", m->opts->mountpoint, strerror(-ret));
 	freq_drain(m);
 	handle_drop_all(m);
+	pass_stop(m);
 	if (s->mounted)
 		fuse_session_unmount(m->se);
 	ctl_free(m->ctl);
@@ -266,7 +274,8 @@ static int start(struct serve *s, struct zerr *e)
 	if (!ret)
 		ret = new_session(&s->m, e);
 	if (!ret)
-		ret = caps_run_for_device(s->m.opts->device, open_device, &a, e);
+		ret = caps_run_for_device(s->m.opts->device, open_device, &a,
+					  &s->override, e);
 	if (!ret)
 		ret = mount_session(s, e);
 	if (!ret)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dir_i.h"
+#include "direct.h"
 
 #define DEFAULT_MAX	256
 #define LEAST_MAX	8
@@ -22,9 +23,9 @@ void dir_fds_init(struct dir *d)
 	struct rlimit rl;
 
 	d->fds.max = DEFAULT_MAX;
-	/* A quarter at most: the rest of the program needs some too. */
-	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur / 4 < DEFAULT_MAX)
-		d->fds.max = (unsigned)(rl.rlim_cur / 4);
+	/* A quarter of the descriptors at most: the rest of the program needs some. */
+	if (!getrlimit(RLIMIT_NOFILE, &rl) && rl.rlim_cur / 8 < DEFAULT_MAX)
+		d->fds.max = (unsigned)(rl.rlim_cur / 8);
 	if (d->fds.max < LEAST_MAX)
 		d->fds.max = LEAST_MAX;
 }
@@ -87,6 +88,14 @@ static struct dir_fd *use(struct dir *d, struct dir_fd *f)
 	return f;
 }
 
+static void close_file(struct dir_fd *f)
+{
+	if (f->direct != DIR_NO_FD)
+		close(f->direct);
+	close(f->fd);
+	free(f);
+}
+
 /* Whom to close: the oldest unused clean file, else the oldest unused one. Lock held. */
 static struct dir_fd *pick_victim(struct dir *d)
 {
@@ -133,23 +142,21 @@ static void trim(struct dir *d)
 		}
 		forget(d, f);
 		pthread_mutex_unlock(&d->lock);
-		close(f->fd);
-		free(f);
+		close_file(f);
 		pthread_mutex_lock(&d->lock);
 	}
 	pthread_mutex_unlock(&d->lock);
 }
 
 /* Opened with the checks of the scan again: files can be swapped while we run. */
-static int open_zone_file(struct dir *d, uint32_t zno)
+int dir_zone_open(struct dir *d, uint32_t zno, int flags)
 {
 	char name[DIR_NAME_LEN];
 	struct stat st;
 	int fd, err;
 
 	fd = openat(d->dirfd, dir_zone_name(name, zno, d->g.nr_conv),
-		    (d->read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK |
-		    O_NOCTTY | O_CLOEXEC);
+		    flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	err = fstat(fd, &st) ? errno : S_ISREG(st.st_mode) ? 0 : EIO;
@@ -175,12 +182,12 @@ int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **file)
 		return 0;
 
 	fresh = malloc(sizeof(*fresh));
-	fd = fresh ? open_zone_file(d, zno) : -ENOMEM;
+	fd = fresh ? dir_zone_open(d, zno, d->read_only ? O_RDONLY : O_RDWR) : -ENOMEM;
 	if (fd < 0) {
 		free(fresh);
 		return fd;
 	}
-	*fresh = (struct dir_fd) { .zno = zno, .fd = fd };
+	*fresh = (struct dir_fd) { .zno = zno, .fd = fd, .direct = DIR_NO_FD };
 
 	pthread_mutex_lock(&d->lock);
 	f = find(d, zno);	/* a reader beside us may have been faster */
@@ -195,10 +202,8 @@ int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **file)
 	*file = use(d, f);
 	full = d->fds.nr > d->fds.max;
 	pthread_mutex_unlock(&d->lock);
-	if (fresh) {
-		close(fresh->fd);
-		free(fresh);
-	}
+	if (fresh)
+		close_file(fresh);
 	if (full)
 		trim(d);
 	return 0;
@@ -211,14 +216,27 @@ void dir_fd_put(struct dir *d, struct dir_fd *f)
 	pthread_mutex_unlock(&d->lock);
 }
 
+int dir_fd_direct(struct dir *d, struct dir_fd *f)
+{
+	int fd;
+
+	if (f->direct != DIR_NO_FD || atomic_load(&d->no_direct))
+		return f->direct;
+	fd = direct_open(f->fd);
+	if (fd >= 0)
+		f->direct = fd;
+	else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM)
+		atomic_store(&d->no_direct, true);
+	return f->direct;
+}
+
 void dir_fds_close(struct dir *d)
 {
 	struct dir_fd *f, *older;
 
 	for (f = d->fds.newest; f; f = older) {
 		older = f->older;
-		close(f->fd);
-		free(f);
+		close_file(f);
 	}
 	d->fds = (struct dir_fds) { .max = d->fds.max };
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dir_i.h"
+#include "direct.h"
 #include "zonefsd/units.h"
 
 /* ---- state ---- */
@@ -82,21 +83,30 @@ static int dir_load(void *medium, uint32_t zno, struct emu_zone_state *st)
 		st->cond = BLK_ZONE_COND_OFFLINE;
 	else if (d->flags[zno] & DIR_RO)
 		st->cond = BLK_ZONE_COND_READONLY;
-	d->flags[zno] &= (uint8_t)~DIR_TAIL;
+	d->flags[zno] &= (uint16_t)~DIR_TAIL;
 	if (!conv && size != st->wp)
 		d->flags[zno] |= DIR_TAIL;
+	/* A crash left it. Metadata of the file system may count too: no harm done. */
+	if (!conv && d->lenient && zu_sect_to_bytes((uint64_t)sb.st_blocks) >
+				   size + (uint64_t)sb.st_blksize)
+		d->flags[zno] |= DIR_RESERVED;
 	pthread_mutex_unlock(&d->lock);
 	return 0;
 }
 
-static bool has_tail(struct dir *d, uint32_t zno)
+static bool has_flag(struct dir *d, uint32_t zno, uint16_t flag)
 {
-	bool tail;
+	bool set;
 
 	pthread_mutex_lock(&d->lock);
-	tail = d->flags[zno] & DIR_TAIL;
+	set = d->flags[zno] & flag;
 	pthread_mutex_unlock(&d->lock);
-	return tail;
+	return set;
+}
+
+static bool has_tail(struct dir *d, uint32_t zno)
+{
+	return has_flag(d, zno, DIR_TAIL);
 }
 
 static int file_size(int fd, uint64_t *size)
@@ -144,22 +154,13 @@ static int move_buf(int fd, bool write, char *buf, size_t len, uint64_t pos,
 	return 0;
 }
 
-/*
- * The whole iov in one call, as nearly always; what a short one left, buffer by
- * buffer.
- */
-static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
-		    int nr_iov, size_t *done)
+/* What one call has left after *done bytes, buffer by buffer. */
+static int move_rest(int fd, bool write, uint64_t pos, const struct iovec *iov,
+		     int nr_iov, size_t *done)
 {
-	int nr = nr_iov < IOV_MAX ? nr_iov : IOV_MAX;
-	size_t skip;
-	ssize_t n;
+	size_t skip = *done;
 	int i, ret;
 
-	n = write ? pwritev(fd, iov, nr, (off_t)pos) : preadv(fd, iov, nr, (off_t)pos);
-	if (n < 0 && errno != EINTR)
-		return -errno;
-	*done = skip = n < 0 ? 0 : (size_t)n;
 	for (i = 0; i < nr_iov; i++) {
 		size_t before = *done;
 
@@ -176,6 +177,43 @@ static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
 		skip = 0;
 	}
 	return 0;
+}
+
+/* The whole iov in one call, as nearly always. */
+static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
+		    int nr_iov, size_t *done)
+{
+	int nr = nr_iov < IOV_MAX ? nr_iov : IOV_MAX;
+	ssize_t n;
+
+	n = write ? pwritev(fd, iov, nr, (off_t)pos) : preadv(fd, iov, nr, (off_t)pos);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = n < 0 ? 0 : (size_t)n;
+	return move_rest(fd, write, pos, iov, nr_iov, done);
+}
+
+/*
+ * Write past the page cache what is large and aligned. A short direct write ends
+ * anywhere, so the rest goes the other way, and brings the error if there is one.
+ */
+static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct iovec *iov,
+		     int nr_iov, size_t *done)
+{
+	int fd = DIR_NO_FD;
+	ssize_t n;
+
+	if (nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, zdev_iov_len(iov, nr_iov), pos))
+		fd = dir_fd_direct(d, f);
+	if (fd == DIR_NO_FD)
+		return move_iov(f->fd, true, pos, iov, nr_iov, done);
+	n = pwritev(fd, iov, nr_iov, (off_t)pos);
+	if (n < 0 && direct_refused(errno))
+		atomic_store(&d->no_direct, true);
+	else if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = n < 0 ? 0 : (size_t)n;
+	return move_rest(f->fd, true, pos, iov, nr_iov, done);
 }
 
 static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
@@ -216,23 +254,24 @@ static int cut_failed_write(struct dir *d, uint32_t zno, int fd, uint64_t pos,
 	return ret;
 }
 
-static int write_seq(struct dir *d, uint32_t zno, int fd, uint64_t pos,
+static int write_seq(struct dir *d, struct dir_fd *f, uint64_t pos,
 		     const struct iovec *iov, int nr_iov, size_t *done)
 {
+	uint32_t zno = f->zno;
 	uint64_t old_size = pos;
 	int ret, cut;
 
 	if (has_tail(d, zno)) {
-		ret = file_size(fd, &old_size);
+		ret = file_size(f->fd, &old_size);
 		if (ret)
 			return ret;
 	}
-	ret = move_iov(fd, true, pos, iov, nr_iov, done);
+	ret = write_iov(d, f, pos, iov, nr_iov, done);
 	if (!ret) {
 		dir_mark_dirty(d, zno, false);
 		return 0;
 	}
-	cut = cut_failed_write(d, zno, fd, pos, *done, old_size);
+	cut = cut_failed_write(d, zno, f->fd, pos, *done, old_size);
 	if (cut)
 		zlog(d->log, ZLOG_ERR, "%s: zone %" PRIu32 ": cutting its file after "
 		     "a failed write: %s", d->path, zno, strerror(-cut));
@@ -256,13 +295,76 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 		ret = move_iov(f->fd, true, pos, iov, nr_iov, &done);
 		dir_mark_dirty(d, zno, false);
 	} else {
-		ret = write_seq(d, zno, f->fd, pos, iov, nr_iov, &done);
+		ret = write_seq(d, f, pos, iov, nr_iov, &done);
 	}
 	dir_fd_put(d, f);
 	return ret ? ret : (ssize_t)done;
 }
 
 /* ---- commands ---- */
+
+/*
+ * Give back what the file has beyond its size: a truncate to the same size does
+ * that, where punching a hole does not everywhere.
+ */
+static int release(struct dir *d, uint32_t zno, int fd)
+{
+	uint64_t size;
+	int ret;
+
+	if (!has_flag(d, zno, DIR_RESERVED))
+		return 0;
+	ret = file_size(fd, &size);
+	if (!ret)
+		ret = set_size(fd, size);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&d->lock);
+	d->flags[zno] &= (uint16_t)~DIR_RESERVED;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+void dir_release_all(struct dir *d)
+{
+	struct dir_fd *f;
+	uint32_t zno;
+
+	for (zno = d->g.nr_conv; zno < d->g.nr_zones; zno++) {
+		if (!has_flag(d, zno, DIR_RESERVED) || dir_fd_get(d, zno, &f))
+			continue;
+		release(d, zno, f->fd);
+		dir_fd_put(d, f);
+	}
+}
+
+static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	if (!len && !has_flag(d, zno, DIR_RESERVED))
+		return 0;
+	ret = dir_fd_get(d, zno, &f);
+	if (ret)
+		return ret;
+	if (!len) {
+		ret = release(d, zno, f->fd);
+		goto put;
+	}
+	/* Before it is done, as it may be done in part. */
+	pthread_mutex_lock(&d->lock);
+	d->flags[zno] |= DIR_RESERVED;
+	pthread_mutex_unlock(&d->lock);
+	do {
+		ret = fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)pos, (off_t)len);
+	} while (ret && errno == EINTR);
+	ret = !ret ? 0 : errno == ENOSYS ? -EOPNOTSUPP : -errno;
+put:
+	dir_fd_put(d, f);
+	return ret;
+}
 
 /* Cut the file to size, if it is longer. */
 static int shrink(struct dir *d, uint32_t zno, int fd, uint64_t size)
@@ -291,6 +393,8 @@ static int dir_set_wp(void *medium, uint32_t zno, uint64_t wp)
 	if (ret)
 		return ret;
 	ret = shrink(d, zno, f->fd, wp);
+	if (!ret)
+		ret = release(d, zno, f->fd);
 	dir_fd_put(d, f);
 	return ret;
 }
@@ -319,7 +423,10 @@ static int finish_file(struct dir *d, uint32_t zno, int fd)
 	uint64_t size, wp;
 	int ret;
 
-	ret = file_size(fd, &size);
+	/* First, or what was reserved would become a part of the file. */
+	ret = release(d, zno, fd);
+	if (!ret)
+		ret = file_size(fd, &size);
 	if (ret || size == d->g.zone_capacity)
 		return ret;
 	ret = set_size(fd, d->g.zone_capacity);
@@ -467,6 +574,17 @@ static ssize_t dir_get_tail(void *medium, uint32_t zno, uint64_t wp, void *buf)
 	return ret ? ret : (ssize_t)done;
 }
 
+/* A tail that waits in zonefsd.meta would be missing at the end. */
+static int dir_backing(void *medium, uint32_t zno)
+{
+	struct dir *d = medium;
+
+	if (d->meta.nr_tails && bsearch(&zno, d->meta.tails, d->meta.nr_tails,
+					sizeof(*d->meta.tails), compare_tail))
+		return -EOPNOTSUPP;
+	return dir_zone_open(d, zno, O_RDONLY);
+}
+
 const struct emu_medium_ops dir_medium_ops = {
 	.load		= dir_load,
 	.read		= dir_read,
@@ -477,6 +595,8 @@ const struct emu_medium_ops dir_medium_ops = {
 	.set_cond	= dir_set_cond,
 	.put_tail	= dir_put_tail,
 	.get_tail	= dir_get_tail,
+	.reserve	= dir_reserve,
+	.backing	= dir_backing,
 	.set_wp		= dir_set_wp,
 	.close		= dir_close,
 	.abandon	= dir_abandon,

@@ -17,7 +17,7 @@
 
 void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail)
 {
-	uint8_t *flags = &d->flags[zno];
+	uint16_t *flags = &d->flags[zno];
 
 	pthread_mutex_lock(&d->lock);
 	if (!(*flags & DIR_DIRTY))
@@ -26,13 +26,13 @@ void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail)
 	if (tail)
 		*flags |= DIR_TAIL;
 	else
-		*flags &= (uint8_t)~DIR_TAIL;
+		*flags &= (uint16_t)~DIR_TAIL;
 	pthread_mutex_unlock(&d->lock);
 }
 
 int dir_sync_fd(struct dir *d, uint32_t zno, int fd)
 {
-	uint8_t *flags = &d->flags[zno];
+	uint16_t *flags = &d->flags[zno];
 	bool first;
 	int err;
 
@@ -40,7 +40,7 @@ int dir_sync_fd(struct dir *d, uint32_t zno, int fd)
 	first = !(*flags & DIR_SYNCING);
 	if (first) {
 		*flags |= DIR_SYNCING;
-		*flags &= (uint8_t)~DIR_TOUCHED;
+		*flags &= (uint16_t)~DIR_TOUCHED;
 	}
 	pthread_mutex_unlock(&d->lock);
 
@@ -48,9 +48,9 @@ int dir_sync_fd(struct dir *d, uint32_t zno, int fd)
 
 	pthread_mutex_lock(&d->lock);
 	if (first) {
-		*flags &= (uint8_t)~DIR_SYNCING;
+		*flags &= (uint16_t)~DIR_SYNCING;
 		if (!err && (*flags & DIR_DIRTY) && !(*flags & DIR_TOUCHED)) {
-			*flags &= (uint8_t)~DIR_DIRTY;
+			*flags &= (uint16_t)~DIR_DIRTY;
 			d->nr_dirty--;
 		}
 	}
@@ -68,10 +68,10 @@ void dir_keep_error(struct dir *d, uint32_t zno, int err)
 /* Take the zone's kept error, and say whether it is dirty. Lock held. */
 static int take_error(struct dir *d, uint32_t zno, bool *dirty)
 {
-	uint8_t *flags = &d->flags[zno];
+	uint16_t *flags = &d->flags[zno];
 	int err = *flags & DIR_LOST_IO ? -EIO : *flags & DIR_LOST_SPACE ? -ENOSPC : 0;
 
-	*flags &= (uint8_t)~(DIR_LOST_IO | DIR_LOST_SPACE);
+	*flags &= (uint16_t)~(DIR_LOST_IO | DIR_LOST_SPACE);
 	*dirty = *flags & DIR_DIRTY;
 	return err;
 }
@@ -98,7 +98,7 @@ static int flush_zone(struct dir *d, uint32_t zno)
 /* The next zone from zno on with something to flush, or nr_zones. */
 static uint32_t next_dirty(struct dir *d, uint32_t zno)
 {
-	const uint8_t any = DIR_DIRTY | DIR_LOST_IO | DIR_LOST_SPACE;
+	const uint16_t any = DIR_DIRTY | DIR_LOST_IO | DIR_LOST_SPACE;
 
 	pthread_mutex_lock(&d->lock);
 	while (zno < d->g.nr_zones && !(d->flags[zno] & any))

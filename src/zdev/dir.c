@@ -93,6 +93,7 @@ static int mark_clean(struct dir *d)
 {
 	int ret;
 
+	dir_release_all(d);
 	ret = dir_flush(d, ZDEV_ALL_ZONES);
 	if (!ret)
 		ret = tails_to_meta(d);
@@ -165,7 +166,7 @@ static int init_flags(struct dir *d)
 	uint32_t zno;
 	size_t i;
 
-	d->flags = calloc(d->g.nr_zones, 1);
+	d->flags = calloc(d->g.nr_zones, sizeof(*d->flags));
 	if (!d->flags)
 		return -ENOMEM;
 	for (i = 0; i < d->meta.nr_bad; i++) {

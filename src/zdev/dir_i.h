@@ -9,6 +9,7 @@
  *	dir-fds.c	a bounded cache of open zone files
  *	dir-meta.c	zonefsd.meta as text
  *	dir-create.c	a new directory
+ *	direct.c	writes past the page cache (of image as well)
  *	dir-mark.c	what tools leave in zonefsd.meta for the opens to come
  */
 #ifndef ZDEV_DIR_I_H
@@ -95,7 +96,7 @@ int dir_derive(int dirfd, const char *path, struct zdev_geometry *g, struct zerr
 
 /* ---- struct dir: one open device ---- */
 
-/* A byte a zone. */
+/* What is known of a zone. */
 enum {
 	DIR_DIRTY	= 1,	/* changed since the last sync that covered it */
 	DIR_TOUCHED	= 2,	/* changed since the sync under way began */
@@ -105,23 +106,26 @@ enum {
 	DIR_TAIL	= 32,	/* the file has bytes behind the write pointer */
 	DIR_RO		= 64,	/* read-only for good */
 	DIR_OFF		= 128,	/* offline for good */
+	DIR_RESERVED	= 256,	/* the file may have space beyond its size */
 };
 
 /* An open zone file. */
 struct dir_fd {
 	uint32_t	zno;
 	int		fd;
+	atomic_int	direct;		/* a second one for direct writes; DIR_NO_FD */
 	unsigned	refs;		/* in use; only unused ones are closed */
 	struct dir_fd	*newer, *older;	/* by last use */
 	struct dir_fd	*chain;		/* in its hash bucket */
 };
 
+#define DIR_NO_FD	(-1)
 #define DIR_FD_BUCKETS	256
 
 struct dir_fds {
 	struct dir_fd	*bucket[DIR_FD_BUCKETS];
 	struct dir_fd	*newest, *oldest;
-	unsigned	nr, max;
+	unsigned	nr, max;	/* files; each has up to two descriptors */
 };
 
 struct dir {
@@ -131,12 +135,13 @@ struct dir {
 	bool		read_only;
 	atomic_bool	live;		/* marked open on disk: files may change, close marks it clean */
 	atomic_bool	lenient;	/* a partial last block is a tail, not damage */
+	atomic_bool	no_direct;	/* direct writes were refused once */
 	const struct zlog *log;
 	struct zerr	*e;		/* while opening: where load explains itself */
 
 	/* Guards flags, nr_dirty and fds. Held for work in memory only. */
 	pthread_mutex_t	lock;
-	uint8_t		*flags;
+	uint16_t	*flags;
 	uint32_t	nr_dirty;	/* zones with DIR_DIRTY */
 	struct dir_fds	fds;
 
@@ -153,9 +158,18 @@ struct dir {
 void dir_fds_init(struct dir *d);
 void dir_fds_close(struct dir *d);
 
+/* A new descriptor of a zone's file, or -errno. */
+int dir_zone_open(struct dir *d, uint32_t zno, int flags);
+
 /* The open file of a zone, until dir_fd_put. 0 or -errno. */
 int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **f);
 void dir_fd_put(struct dir *d, struct dir_fd *f);
+
+/*
+ * The file's descriptor for direct writes, opened if need be; DIR_NO_FD when there
+ * is none. To be called by the zone's changing operations only, one at a time.
+ */
+int dir_fd_direct(struct dir *d, struct dir_fd *f);
 
 /* ---- dir-sync.c ---- */
 
@@ -176,6 +190,8 @@ extern const struct emu_medium_ops dir_medium_ops;
 
 /* Write a tail into its zone file, without dir_begin. */
 int dir_store_tail(struct dir *d, uint32_t zno, uint64_t wp, const void *data, size_t len);
+/* Give back the space that the files have beyond their sizes; best effort. */
+void dir_release_all(struct dir *d);
 
 /* ---- dir.c ---- */
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "emu_i.h"
+#include "zonefsd/units.h"
 
 /* ---- before an operation is queued ---- */
 
@@ -59,6 +60,10 @@ int emu_check(const struct emu *emu, struct zdev_io *io)
 			return -EINVAL;
 		break;
 	case ZDEV_FLUSH:
+		return 0;
+	case ZDEV_RESERVE:
+		if (emu_is_conv(&emu->conds, io->zno))
+			break;
 		return 0;
 	case ZDEV_RESET:
 	case ZDEV_FINISH:
@@ -235,6 +240,39 @@ static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
 	return ret;
 }
 
+/* Not a change of the zone: a failure leaves nothing in doubt, a full disk is no fault. */
+static ssize_t exec_reserve(struct emu *emu, struct zdev_io *io)
+{
+	const struct emu_zone *z = &emu->conds.zones[io->zno];
+	uint64_t wp, pos = io->pos, end;
+	uint8_t cond;
+	int ret;
+
+	ret = reload_if_stale(emu, io->zno);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&emu->lock);
+	wp = z->wp;
+	cond = z->cond;
+	pthread_mutex_unlock(&emu->lock);
+	if (cond == BLK_ZONE_COND_READONLY || cond == BLK_ZONE_COND_OFFLINE)
+		return -EIO;
+	if (!emu->ops->reserve)
+		return -EOPNOTSUPP;
+	if (!zu_add(pos, io->bytes, &end) || end > emu->conds.capacity)
+		end = emu->conds.capacity;
+	if (io->bytes && end <= (pos > wp ? pos : wp))
+		return 0;
+	if (!io->bytes)
+		pos = end = wp;
+	else if (pos < wp)
+		pos = wp;
+	ret = emu->ops->reserve(emu->medium, io->zno, pos, end - pos);
+	if (ret == -ENOSPC || ret == -EDQUOT || ret == -EOPNOTSUPP)
+		return medium_result(ret);
+	return ret ? failed(emu, io->zno, "reserving space", ret) : 0;
+}
+
 /* Zero what lies behind the first `from` bytes. */
 static void zero_rest(const struct iovec *iov, int nr_iov, size_t from)
 {
@@ -308,6 +346,8 @@ ssize_t emu_exec(struct emu *emu, struct zdev_io *io)
 		return flush(emu, io->zno);
 	if (emu_is_conv(&emu->conds, io->zno))
 		return exec_conv_write(emu, io);
+	if (io->op == ZDEV_RESERVE)
+		return exec_reserve(emu, io);
 	return exec_change(emu, io);
 }
 

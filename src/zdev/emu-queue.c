@@ -43,6 +43,29 @@ static bool can_start_loose(const struct emu_queue *q, const struct emu_lane *la
 	return lane->loose.first && lane->nr_loose_busy < q->max_loose;
 }
 
+/* Let one worker look at the list, unless all of them are about to. */
+static void wake_one(struct emu_queue *q)
+{
+	struct emu_worker *w = q->idle;
+
+	if (!w)
+		return;
+	q->idle = w->next_idle;
+	w->idle = false;
+	pthread_cond_signal(&w->wake);
+}
+
+static void sleep_until_woken(struct emu_worker *w)
+{
+	struct emu_queue *q = &w->emu->queue;
+
+	w->idle = true;
+	w->next_idle = q->idle;
+	q->idle = w;
+	while (w->idle)
+		pthread_cond_wait(&w->wake, &w->emu->lock);
+}
+
 /* Put lane on the list if it has something to start. True if it was put there. */
 static bool make_ready(struct emu_queue *q, struct emu_lane *lane)
 {
@@ -109,7 +132,7 @@ void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered)
 	if (lane) {
 		fifo_push(ordered ? &lane->ordered : &lane->loose, io);
 		if (make_ready(&emu->queue, lane))
-			pthread_cond_signal(&emu->queue.work);
+			wake_one(&emu->queue);
 	}
 	pthread_mutex_unlock(&emu->lock);
 	if (!lane)
@@ -136,7 +159,7 @@ static struct zdev_io *start_one(struct emu_queue *q, struct emu_lane **from,
 	}
 	lane->loose_turn = *ordered;
 	if (make_ready(q, lane))
-		pthread_cond_signal(&q->work);
+		wake_one(q);
 	*from = lane;
 	return io;
 }
@@ -176,7 +199,7 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 	pthread_mutex_lock(&emu->lock);
 	end_one(emu, lane, true);
 	if (q->first)
-		pthread_cond_signal(&q->work);	/* no worker saw the lane wait */
+		wake_one(q);	/* no worker saw the lane wait */
 	q->nr_live--;
 	if (q->cut && !q->nr_live)
 		pthread_cond_broadcast(&q->quiet);
@@ -186,7 +209,8 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 
 static void *worker(void *arg)
 {
-	struct emu *emu = arg;
+	struct emu_worker *self = arg;
+	struct emu *emu = self->emu;
 	struct emu_queue *q = &emu->queue;
 	struct emu_lane *lane;
 	struct zdev_io *io;
@@ -195,7 +219,7 @@ static void *worker(void *arg)
 	pthread_mutex_lock(&emu->lock);
 	for (;;) {
 		while (!q->first && !q->stop)
-			pthread_cond_wait(&q->work, &emu->lock);
+			sleep_until_woken(self);
 		if (!q->first)
 			break;
 		io = start_one(q, &lane, &ordered);
@@ -235,9 +259,9 @@ static unsigned default_workers(void)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	/* They mostly wait for the medium, so more than there are processors. */
-	if (cpus < 4)
-		return 8;
+	/* They mostly wait for the medium: a disk is fast only with many requests. */
+	if (cpus < 8)
+		return 16;
 	return cpus < 16 ? 2 * (unsigned)cpus : 32;
 }
 
@@ -254,14 +278,19 @@ int emu_queue_start(struct emu *emu, unsigned nr_workers)
 	q->workers = calloc(nr_workers, sizeof(*q->workers));
 	if (!q->workers)
 		return -ENOMEM;
-	pthread_cond_init(&q->work, NULL);
 	pthread_cond_init(&q->quiet, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
 	while (!ret && q->nr_workers < nr_workers) {
-		ret = pthread_create(&q->workers[q->nr_workers], &attr, worker, emu);
+		struct emu_worker *w = &q->workers[q->nr_workers];
+
+		w->emu = emu;
+		pthread_cond_init(&w->wake, NULL);
+		ret = pthread_create(&w->thread, &attr, worker, w);
 		if (!ret)
 			q->nr_workers++;
+		else
+			pthread_cond_destroy(&w->wake);
 	}
 	pthread_attr_destroy(&attr);
 	if (ret)
@@ -277,15 +306,17 @@ void emu_queue_stop(struct emu *emu)
 
 	pthread_mutex_lock(&emu->lock);
 	q->stop = true;
-	pthread_cond_broadcast(&q->work);
+	while (q->idle)
+		wake_one(q);
 	pthread_mutex_unlock(&emu->lock);
 	for (i = 0; i < q->nr_workers; i++)
-		pthread_join(q->workers[i], NULL);
+		pthread_join(q->workers[i].thread, NULL);
+	for (i = 0; i < q->nr_workers; i++)
+		pthread_cond_destroy(&q->workers[i].wake);
 	while ((lane = q->pool)) {
 		q->pool = lane->next_ready;
 		free(lane);
 	}
-	pthread_cond_destroy(&q->work);
 	pthread_cond_destroy(&q->quiet);
 	free(q->workers);
 }

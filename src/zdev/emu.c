@@ -138,6 +138,20 @@ static ssize_t emu_get_tail(struct zdev *dev, uint32_t zno, void *buf)
 	return emu_is_conv(&emu->conds, zno) ? 0 : run_call(emu, &call);
 }
 
+static int emu_backing(struct zdev *dev, uint32_t zno)
+{
+	struct emu *emu = to_emu(dev);
+	bool offline;
+
+	pthread_mutex_lock(&emu->lock);
+	offline = emu->conds.zones[zno].cond == BLK_ZONE_COND_OFFLINE;
+	pthread_mutex_unlock(&emu->lock);
+	/* The power-cut cache has none: the kernel would read on after the cut. */
+	if (offline || !emu->ops->backing)
+		return -EOPNOTSUPP;
+	return emu->ops->backing(emu->medium, zno);
+}
+
 static int emu_set_zone_cond(struct zdev *dev, uint32_t zno, uint8_t cond)
 {
 	struct emu_call call = { .run = emu_call_set_cond, .zno = zno, .cond = cond };
@@ -181,6 +195,7 @@ static const struct zdev_ops emu_ops = {
 	.submit		= emu_submit,
 	.report		= emu_report,
 	.get_tail	= emu_get_tail,
+	.backing	= emu_backing,
 	.set_cond	= emu_set_zone_cond,
 	.power_cut	= emu_power_cut,
 	.close		= emu_close,

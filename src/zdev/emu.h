@@ -20,7 +20,7 @@ struct emu_zone_state {
 /*
  * Called from worker threads with no lock held; may block. For one sequential
  * zone at most one of the changing calls (write, reset, finish, put_tail,
- * set_cond) runs at a time, and flush of that zone not beside them; reads, and
+ * reserve, set_cond) runs at a time, and flush of that zone not beside them; reads, and
  * writes to conventional zones, run beside anything. All return 0 (or bytes)
  * or a negative errno.
  */
@@ -49,6 +49,14 @@ struct emu_medium_ops {
 	int	(*put_tail)(void *m, uint32_t zno, uint64_t wp, const void *data, size_t len);
 	/* The length of the tail stored for wp, or 0. */
 	ssize_t	(*get_tail)(void *m, uint32_t zno, uint64_t wp, void *buf);
+	/*
+	 * Have space for len bytes from pos, which is not before the write
+	 * pointer; with len 0 give back all beyond pos, the write pointer. May be
+	 * NULL, as may the next one.
+	 */
+	int	(*reserve)(void *m, uint32_t zno, uint64_t pos, uint64_t len);
+	/* As zdev_backing. */
+	int	(*backing)(void *m, uint32_t zno);
 	/*
 	 * For the power-cut cache (powercut.c), with no other call on the zone
 	 * in flight: a sequential zone goes back to wp, which is not above the

@@ -107,6 +107,14 @@ struct emu_lane {
 	struct emu_lane	*next_ready;	/* or in the pool of spare lanes */
 };
 
+struct emu_worker {
+	struct emu	*emu;
+	pthread_t	thread;
+	pthread_cond_t	wake;
+	bool		idle;		/* on the list of those that sleep */
+	struct emu_worker *next_idle;
+};
+
 struct emu_queue {
 	struct emu_lane	*first, *last;	/* ready lanes: workers take them round robin */
 	struct emu_lane	*pool;		/* spare, so that a busy zone costs no malloc */
@@ -114,13 +122,13 @@ struct emu_queue {
 	struct emu_lane	all;		/* FLUSH of ZDEV_ALL_ZONES */
 	unsigned	max_loose;	/* of one lane at a time, so that a slow zone
 					 * leaves workers to the others */
-	pthread_cond_t	work;		/* a lane became ready, or stop was set */
+	struct emu_worker *idle;	/* who slept last wakes first: its caches are warm */
 	bool		stop;
 	bool		cut;		/* power is off: what starts from now on fails */
 	unsigned	nr_live;	/* operations under way that started before */
 	pthread_cond_t	quiet;		/* the last of them ended */
 	unsigned	nr_workers;
-	pthread_t	*workers;
+	struct emu_worker *workers;
 };
 
 struct emu {

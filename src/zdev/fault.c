@@ -180,6 +180,15 @@ static ssize_t fault_get_tail(struct zdev *dev, uint32_t zno, void *buf)
 	return next->ops->get_tail(next, zno, buf);
 }
 
+static int fault_backing(struct zdev *dev, uint32_t zno)
+{
+	struct fault *ft = to_fault(dev);
+
+	if (atomic_load(&ft->nr_rules))
+		return -EOPNOTSUPP;
+	return zdev_backing(ft->next, zno);
+}
+
 static int fault_set_cond(struct zdev *dev, uint32_t zno, uint8_t cond)
 {
 	return zdev_set_cond(to_fault(dev)->next, zno, cond);
@@ -207,6 +216,7 @@ static const struct zdev_ops fault_ops = {
 	.submit		= fault_submit,
 	.report		= fault_report,
 	.get_tail	= fault_get_tail,
+	.backing	= fault_backing,
 	.set_cond	= fault_set_cond,
 	.inject		= fault_inject,
 	.power_cut	= fault_power_cut,

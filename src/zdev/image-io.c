@@ -2,9 +2,13 @@
 /* Whole reads and writes of an image file, and holes in it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "image_i.h"
+#include "zonefsd/units.h"
 
 /* Segments handed to one system call. */
 #define NR_SEGS	16
@@ -101,6 +105,31 @@ int image_next_data(int fd, uint64_t *off, uint64_t end, uint64_t *data_end)
 	return 1;
 }
 
+int image_next_allocated(int fd, uint64_t *off, uint64_t end, uint64_t *alloc_end)
+{
+	union {
+		struct fiemap	map;
+		uint8_t		bytes[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u;
+	const struct fiemap_extent *x = u.map.fm_extents;
+
+	if (*off >= end)
+		return 0;
+	u.map = (struct fiemap) {
+		.fm_start = *off, .fm_length = end - *off, .fm_extent_count = 1,
+	};
+	if (ioctl(fd, FS_IOC_FIEMAP, &u.map))
+		return image_next_data(fd, off, end, alloc_end);
+	if (!u.map.fm_mapped_extents || x->fe_logical >= end)
+		return 0;
+	if (x->fe_logical > *off)
+		*off = x->fe_logical;
+	if (!zu_add(x->fe_logical, x->fe_length, alloc_end) || *alloc_end > end)
+		*alloc_end = end;
+	/* No progress would be a loop without end. */
+	return *alloc_end > *off ? 1 : -EIO;
+}
+
 /* For file systems that cannot punch holes: zeros over what is stored. */
 static int write_zeros(int fd, uint64_t off, uint64_t end)
 {
@@ -138,6 +167,18 @@ int image_zero(int fd, uint64_t off, uint64_t len)
 		return 0;
 	ret = punch(fd, off, len);
 	return ret == -EOPNOTSUPP || ret == -ENOSYS ? write_zeros(fd, off, off + len) : ret;
+}
+
+int image_allocate(int fd, uint64_t off, uint64_t len)
+{
+	int ret;
+
+	do {
+		ret = fallocate(fd, FALLOC_FL_KEEP_SIZE, off, len);
+	} while (ret && errno == EINTR);
+	if (!ret)
+		return 0;
+	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
 
 void image_discard(int fd, uint64_t off, uint64_t len)

@@ -2,7 +2,9 @@
 /* The medium that emu sees: reads, writes and zone commands of an image. */
 #include <errno.h>
 
+#include "direct.h"
 #include "image_i.h"
+#include "zonefsd/units.h"
 
 static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
 {
@@ -44,6 +46,45 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
 }
 
+/* The largest piece of memory that the page cache keeps as one. */
+#define MAX_FOLIO	(UINT64_C(2) << 20)
+
+/*
+ * The kernel drops what is cached of the range of a direct write; what it finds
+ * dirty in there after the write it cannot drop, and the next sync is told EIO.
+ * One zone's writes come one at a time, so only what is cached together with
+ * bytes of another zone can be dirtied meanwhile.
+ */
+static bool cached_alone(const struct image_layout *lay, uint32_t zno, uint64_t off,
+			 size_t len)
+{
+	uint64_t zone = image_zone_offset(lay, zno);
+
+	return zu_round_down(off, MAX_FOLIO) >= zone &&
+	       zu_round_down(off + len + MAX_FOLIO - 1, MAX_FOLIO) <=
+	       zone + lay->geo.zone_size;
+}
+
+/*
+ * Past the page cache what is large and aligned, while the file system lets us. Not
+ * on conventional zones: several may write to one place at once.
+ */
+static ssize_t write_either(struct image *img, uint32_t zno, const struct iovec *iov,
+			    int nr_iov, size_t len, uint64_t off)
+{
+	ssize_t ret;
+
+	if (img->direct < 0 || !direct_fits(iov, nr_iov, len, off) ||
+	    image_is_conv(&img->layout, zno) ||
+	    !cached_alone(&img->layout, zno, off, len))
+		return image_writev(img->fd, iov, nr_iov, len, off);
+	ret = image_writev(img->direct, iov, nr_iov, len, off);
+	if (ret >= 0 || !direct_refused(-(int)ret))
+		return ret;
+	/* Also when a short write ended off the grain: all of it again. */
+	return image_writev(img->fd, iov, nr_iov, len, off);
+}
+
 /* The data of a write. Zones that were reset may have to give room first. */
 static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 			  const struct iovec *iov, int nr_iov, size_t len)
@@ -51,9 +92,9 @@ static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 	uint64_t off = image_zone_offset(&img->layout, zno) + pos;
 	ssize_t ret;
 
-	ret = image_writev(img->fd, iov, nr_iov, len, off);
+	ret = write_either(img, zno, iov, nr_iov, len, off);
 	if (ret == -ENOSPC && image_make_room(img))
-		ret = image_writev(img->fd, iov, nr_iov, len, off);
+		ret = write_either(img, zno, iov, nr_iov, len, off);
 	return ret;
 }
 
@@ -98,6 +139,84 @@ static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iov
 	return ret;
 }
 
+/* ---- reserved space ---- */
+
+static uint64_t zone_bit(uint32_t zno)
+{
+	return UINT64_C(1) << zno % 64;
+}
+
+static bool is_reserved(struct image *img, uint32_t zno)
+{
+	return atomic_load(&img->reserved[zno / 64]) & zone_bit(zno);
+}
+
+/* Give back what lies beyond the zone's write pointer, and tail slots not in use. */
+static int release(struct image *img, uint32_t zno)
+{
+	uint64_t capacity = img->layout.geo.zone_capacity;
+	struct image_ptr cur;
+	int ret;
+
+	if (!is_reserved(img, zno))
+		return 0;
+	ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	if (ret)
+		return ret;
+	if (cur.wp < capacity)
+		image_discard(img->fd, image_zone_offset(&img->layout, zno) + cur.wp,
+			      capacity - cur.wp);
+	image_tail_release(img, zno);
+	atomic_fetch_and(&img->reserved[zno / 64], ~zone_bit(zno));
+	return 0;
+}
+
+void image_release_all(struct image *img)
+{
+	uint32_t zno;
+
+	for (zno = 0; zno < img->layout.geo.nr_zones; zno++)
+		if (!(zno % 64) && !atomic_load(&img->reserved[zno / 64]))
+			zno += 63;
+		else
+			release(img, zno);
+}
+
+/* Room for data, and for the tails that may stand there first. */
+static int allocate(struct image *img, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	const struct image_layout *lay = &img->layout;
+	int ret = 0;
+
+	if (!is_reserved(img, zno)) {
+		atomic_fetch_or(&img->reserved[zno / 64], zone_bit(zno));
+		ret = image_allocate(img->fd, image_slot_offset(lay, zno, 0),
+				     IMAGE_TAIL_SLOTS * (uint64_t)image_slot_size(lay));
+		if (ret)
+			atomic_fetch_and(&img->reserved[zno / 64], ~zone_bit(zno));
+	}
+	return ret ? ret : image_allocate(img->fd, image_zone_offset(lay, zno) + pos, len);
+}
+
+static int image_reserve(void *m, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct image *img = m;
+	int ret;
+
+	if (!len)
+		return release(img, zno);
+	/* A reset that is not durable yet would take the new space along. */
+	ret = image_prepare(img, zno);
+	if (ret)
+		return ret;
+	ret = allocate(img, zno, pos, len);
+	if (ret == -ENOSPC && image_make_room(img))
+		ret = allocate(img, zno, pos, len);
+	return ret;
+}
+
+/* ---- commands ---- */
+
 static int image_reset(void *m, uint32_t zno)
 {
 	struct image *img = m;
@@ -116,7 +235,7 @@ static int image_reset(void *m, uint32_t zno)
 	if (ret)
 		return ret;
 	if (!p.wp && !image_tail_exists(img, zno))
-		return 0;
+		return release(img, zno);
 	resets++;
 	p.wp = 0;
 	p.gen = resets & IMAGE_GEN_MASK;
@@ -125,6 +244,8 @@ static int image_reset(void *m, uint32_t zno)
 	image_count_set(img, zno, resets);
 	image_ptr_set(img, zno, IMAGE_CURRENT, &p);
 	image_tail_forget(img, zno);
+	/* The reaper frees the zone as a whole. */
+	atomic_fetch_and(&img->reserved[zno / 64], ~zone_bit(zno));
 	return image_stale_add(img, zno);
 }
 
@@ -239,6 +360,7 @@ const struct emu_medium_ops image_ops = {
 	.set_cond	= image_set_cond,
 	.put_tail	= image_put_tail,
 	.get_tail	= image_get_tail,
+	.reserve	= image_reserve,
 	.set_wp		= image_set_wp,
 	.close		= image_close_op,
 	.abandon	= image_abandon,

@@ -139,7 +139,7 @@ static int recover_table(struct image *img, enum image_past past)
 	return 0;
 }
 
-/* Free what is stored behind the write pointers: left over, and never shown. */
+/* Free what is stored or reserved behind the write pointers: left over, and never shown. */
 static int trim_data(struct image *img)
 {
 	const struct image_layout *lay = &img->layout;
@@ -149,7 +149,7 @@ static int trim_data(struct image *img)
 	struct image_ptr cur;
 	int ret;
 
-	while ((ret = image_next_data(img->fd, &off, end, &data_end)) == 1) {
+	while ((ret = image_next_allocated(img->fd, &off, end, &data_end)) == 1) {
 		uint32_t zno = (off - lay->data_offset) / lay->geo.zone_size;
 
 		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
@@ -187,7 +187,7 @@ int image_recover(struct image *img, enum image_past past)
 	/* Only once the table is durable does nothing need what is trimmed. */
 	ret = image_table_sync(img, 0, img->layout.geo.nr_zones - 1);
 	if (!ret)
-		ret = image_tails_trim(img);
+		ret = image_tails_trim(img, true);
 	if (!ret)
 		ret = trim_data(img);
 	return ret ? ret : sync_all(img);

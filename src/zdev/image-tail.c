@@ -245,6 +245,19 @@ int image_tail_clear(struct image *img, uint32_t zno)
 	return 0;
 }
 
+void image_tail_release(struct image *img, uint32_t zno)
+{
+	unsigned slot;
+
+	for (slot = 0; slot < IMAGE_TAIL_SLOTS; slot++) {
+		if (slots_in_use(img, zno, slot, slot + 1))
+			continue;
+		/* No one reads it before it is written; its writer is not beside us. */
+		image_discard(img->fd, image_slot_offset(&img->layout, zno, slot),
+			      image_slot_size(&img->layout));
+	}
+}
+
 void image_tail_capture(struct image *img, uint32_t zno)
 {
 	struct image_tail_map *map = &img->tails[zno];
@@ -266,7 +279,7 @@ void image_tail_settle(struct image *img, uint32_t zno, bool durable)
 	pthread_mutex_unlock(&img->tail_lock);
 }
 
-static int trim_zone(struct image *img, uint32_t zno)
+static int trim_zone(struct image *img, uint32_t zno, bool reserved)
 {
 	struct image_tail_map map;
 	unsigned slot;
@@ -276,7 +289,7 @@ static int trim_zone(struct image *img, uint32_t zno)
 	for (slot = 0; slot < IMAGE_TAIL_SLOTS && !ret; slot++) {
 		if (slot == map.current)
 			continue;
-		ret = slots_in_use(img, zno, slot, slot + 1);
+		ret = reserved ? 1 : slots_in_use(img, zno, slot, slot + 1);
 		if (ret > 0)
 			ret = image_zero(img->fd,
 					 image_slot_offset(&img->layout, zno, slot),
@@ -285,18 +298,20 @@ static int trim_zone(struct image *img, uint32_t zno)
 	return ret;
 }
 
-int image_tails_trim(struct image *img)
+int image_tails_trim(struct image *img, bool reserved)
 {
+	int (*next)(int, uint64_t *, uint64_t, uint64_t *) =
+		reserved ? image_next_allocated : image_next_data;
 	const struct image_layout *lay = &img->layout;
 	uint64_t end = image_slot_offset(lay, lay->geo.nr_zones, 0);
 	uint64_t off = lay->tail_offset, data_end;
 	uint64_t step = image_slot_offset(lay, 1, 0) - lay->tail_offset;
 	int ret;
 
-	while ((ret = image_next_data(img->fd, &off, end, &data_end)) == 1) {
+	while ((ret = next(img->fd, &off, end, &data_end)) == 1) {
 		uint32_t zno = (off - lay->tail_offset) / step;
 
-		ret = trim_zone(img, zno);
+		ret = trim_zone(img, zno, reserved);
 		if (ret)
 			return ret;
 		off = image_slot_offset(lay, zno + 1, 0);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "direct.h"
 #include "image_i.h"
 
 /* ---- header and state blocks ---- */
@@ -125,7 +126,8 @@ static int alloc_state(struct image *img)
 	img->dirty = calloc(nr / 64 + 1, sizeof(*img->dirty));
 	img->stale = calloc(nr, sizeof(*img->stale));
 	img->batch = calloc(IMAGE_FLUSH_BATCH, sizeof(*img->batch));
-	return img->dirty && img->stale && img->batch ? 0 : -ENOMEM;
+	img->reserved = calloc(nr / 64 + 1, sizeof(*img->reserved));
+	return img->dirty && img->stale && img->batch && img->reserved ? 0 : -ENOMEM;
 }
 
 /* Everything after the lock is held and the header known. */
@@ -174,6 +176,7 @@ static struct image *image_new(const char *path, const struct zdev_open_opts *op
 	if (!img)
 		return NULL;
 	img->fd = -1;
+	img->direct = -1;
 	img->read_only = opts->read_only;
 	img->log = opts->log;
 	img->page_size = sysconf(_SC_PAGESIZE);
@@ -231,6 +234,9 @@ int image_open(const char *path, const struct zdev_open_opts *opts, struct image
 		image_free(img);
 		return ret;
 	}
+	/* Without it everything goes through the page cache. */
+	if (!img->read_only)
+		img->direct = direct_open(img->fd);
 	*imgp = img;
 	*ops = &image_ops;
 	*g = img->layout.geo;
@@ -264,9 +270,10 @@ int image_close(struct image *img)
 	int ret = 0;
 
 	if (atomic_load(&img->marked_open)) {
+		image_release_all(img);
 		ret = image_flush(img);
 		if (!ret && img->tails_written)
-			ret = image_tails_trim(img);
+			ret = image_tails_trim(img, false);
 		if (!ret)
 			ret = image_state_write(img, IMAGE_STATE_CLEAN);
 	}
@@ -277,6 +284,8 @@ int image_close(struct image *img)
 void image_free(struct image *img)
 {
 	image_table_unmap(img);
+	if (img->direct >= 0)
+		close(img->direct);
 	if (img->fd >= 0)
 		close(img->fd);
 	pthread_mutex_destroy(&img->open_lock);
@@ -288,6 +297,7 @@ void image_free(struct image *img)
 	free(img->batch);
 	free(img->stale);
 	free(img->dirty);
+	free(img->reserved);
 	free(img->tails);
 	free(img->path);
 	free(img);

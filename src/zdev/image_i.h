@@ -69,6 +69,7 @@ struct image_tail_map {
 struct image {
 	/* Set at open, constant after. */
 	int		fd;
+	int		direct;		/* a second one for direct writes; < 0: none */
 	char		*path;
 	bool		read_only;
 	const struct zlog *log;
@@ -107,6 +108,9 @@ struct image {
 	pthread_cond_t	stale_cond;	/* a zone left IMAGE_REAPING */
 	_Atomic uint8_t	*stale;		/* enum image_stale, one a zone */
 	uint32_t	nr_stale;
+
+	/* One bit a zone: space is reserved beyond its write pointer. */
+	_Atomic uint64_t *reserved;
 
 	/* Tails. */
 	pthread_mutex_t	tail_lock;	/* guards tails */
@@ -243,15 +247,19 @@ void image_tail_forget(struct image *img, uint32_t zno);
 /* All slots of the zone are zeroed; no earlier pointer needs them. */
 int image_tail_clear(struct image *img, uint32_t zno);
 
+/* Give back the space that the zone's unused slots hold; best effort. */
+void image_tail_release(struct image *img, uint32_t zno);
+
 /* A flush begins or ends for the zone. See image-tail.c. */
 void image_tail_capture(struct image *img, uint32_t zno);
 void image_tail_settle(struct image *img, uint32_t zno, bool durable);
 
 /*
  * Zero every slot in use but the one that holds its zone's tail. Only when all
- * pointers are durable. 0 or -errno.
+ * pointers are durable. reserved: free what was reserved for slots as well. 0 or
+ * -errno.
  */
-int image_tails_trim(struct image *img);
+int image_tails_trim(struct image *img, bool reserved);
 
 /* Does the slot (header and data) hold a tail of zone zno, whole? */
 bool image_tail_valid(const struct image_layout *lay, uint32_t zno,
@@ -269,6 +277,8 @@ int image_pwrite(int fd, const void *buf, size_t len, uint64_t off);
 
 /* [off, off + len) reads as zeros after, its space is freed where that can be done. */
 int image_zero(int fd, uint64_t off, uint64_t len);
+/* Have space for a range whatever it holds. 0, -EOPNOTSUPP or -errno. */
+int image_allocate(int fd, uint64_t off, uint64_t len);
 /* Free the space of a range that no one will read before it is written; best effort. */
 void image_discard(int fd, uint64_t off, uint64_t len);
 
@@ -277,8 +287,16 @@ void image_discard(int fd, uint64_t off, uint64_t len);
  * there is none, -errno.
  */
 int image_next_data(int fd, uint64_t *off, uint64_t end, uint64_t *data_end);
+/*
+ * As above for what takes up space: also what was reserved and never written,
+ * if the file system tells.
+ */
+int image_next_allocated(int fd, uint64_t *off, uint64_t end, uint64_t *alloc_end);
 
 /* ---- image-medium.c ---- */
+
+/* Give back what is reserved and was not used; best effort. */
+void image_release_all(struct image *img);
 
 extern const struct emu_medium_ops image_ops;
 

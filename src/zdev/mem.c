@@ -230,6 +230,11 @@ static ssize_t mem_get_tail(void *medium, uint32_t zno, uint64_t wp, void *buf)
 	return len;
 }
 
+static int mem_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	return 0;
+}
+
 static int mem_set_wp(void *medium, uint32_t zno, uint64_t wp)
 {
 	struct mem *m = medium;
@@ -269,6 +274,7 @@ static const struct emu_medium_ops mem_ops = {
 	.set_cond	= mem_set_cond,
 	.put_tail	= mem_put_tail,
 	.get_tail	= mem_get_tail,
+	.reserve	= mem_reserve,
 	.set_wp		= mem_set_wp,
 	.close		= mem_close,
 	.abandon	= mem_abandon,

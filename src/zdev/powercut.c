@@ -365,6 +365,13 @@ static ssize_t powercut_get_tail(void *m, uint32_t zno, uint64_t wp, void *buf)
 	return pc->ops->get_tail(pc->below, zno, wp, buf);
 }
 
+static int powercut_reserve(void *m, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct powercut *pc = m;
+
+	return pc->ops->reserve ? pc->ops->reserve(pc->below, zno, pos, len) : -EOPNOTSUPP;
+}
+
 static int powercut_set_wp(void *m, uint32_t zno, uint64_t wp)
 {
 	struct powercut *pc = m;
@@ -417,6 +424,7 @@ const struct emu_medium_ops powercut_ops = {
 	.set_cond	= powercut_set_cond,
 	.put_tail	= powercut_put_tail,
 	.get_tail	= powercut_get_tail,
+	.reserve	= powercut_reserve,
 	.set_wp		= powercut_set_wp,
 	.close		= powercut_close,
 	.abandon	= powercut_abandon,

@@ -97,6 +97,13 @@ int zdev_command(struct zdev *dev, enum zdev_op op, uint32_t zno)
 	return (int)zdev_run(dev, &io);
 }
 
+int zdev_reserve(struct zdev *dev, uint32_t zno, uint64_t pos, uint64_t bytes)
+{
+	struct zdev_io io = { .op = ZDEV_RESERVE, .zno = zno, .pos = pos, .bytes = bytes };
+
+	return (int)zdev_run(dev, &io);
+}
+
 const struct zdev_info *zdev_info(const struct zdev *dev)
 {
 	return &dev->info;
@@ -114,6 +121,13 @@ ssize_t zdev_get_tail(struct zdev *dev, uint32_t zno, void *buf)
 	if (zno >= dev->info.nr_zones)
 		return -EINVAL;
 	return dev->ops->get_tail(dev, zno, buf);
+}
+
+int zdev_backing(struct zdev *dev, uint32_t zno)
+{
+	if (zno >= dev->info.nr_zones)
+		return -EINVAL;
+	return dev->ops->backing ? dev->ops->backing(dev, zno) : -EOPNOTSUPP;
 }
 
 int zdev_close(struct zdev *dev)

@@ -11,6 +11,7 @@ struct zdev_ops {
 	int	(*report)(struct zdev *dev, uint32_t zno, uint32_t nr,
 			  struct zdev_zone *zones);
 	ssize_t	(*get_tail)(struct zdev *dev, uint32_t zno, void *buf);
+	int	(*backing)(struct zdev *dev, uint32_t zno);
 	int	(*set_cond)(struct zdev *dev, uint32_t zno, uint8_t cond);
 	int	(*inject)(struct zdev *dev, const struct zdev_fault *fault);
 	int	(*power_cut)(struct zdev *dev);

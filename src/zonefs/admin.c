@@ -30,7 +30,7 @@ static struct zonefs_req *opened_or_closed(struct zonefs_req *r)
 	return zonefs_req_finish(r, 0);
 }
 
-static struct zonefs_req *admin_turn(struct zonefs_req *r)
+static struct zonefs_req *admin_drained(struct zonefs_req *r)
 {
 	struct zonefs_zone *z = r->zone;
 
@@ -50,6 +50,11 @@ static struct zonefs_req *admin_turn(struct zonefs_req *r)
 	default:
 		return zonefs_seal(r, admin_end);
 	}
+}
+
+static struct zonefs_req *admin_turn(struct zonefs_req *r)
+{
+	return zonefs_drain(r, admin_drained);
 }
 
 /* The file of a zone that takes commands, or why there is none. */

@@ -96,9 +96,9 @@ static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
 /* ---- failure ---- */
 
 /* The errno, or how much there was room for. */
-static struct zonefs_req *fail_end(struct zonefs_req *r, ssize_t err)
+static struct zonefs_req *fail_end(struct zonefs_req *r)
 {
-	ssize_t n = 0;
+	ssize_t err = r->result, n = 0;
 
 	if (zonefs_error_is_soft(r->fs, err)) {
 		zonefs_zone_lock(r->fs, r->zone);
@@ -115,7 +115,7 @@ static struct zonefs_req *tail_put_back(struct zonefs_req *r)
 		r->zone->act->stored = true;
 		zonefs_zone_unlock(r->fs, r->zone);
 	}
-	return fail_end(r, r->result);
+	return zonefs_req_return(r, r->result);
 }
 
 /* On the helper thread, where recovery ends: the question may block. */
@@ -138,13 +138,14 @@ static bool tail_is_stored(const struct zonefs_req *r)
  * long ago: store it again if it still belongs to the write pointer and is not
  * there any more. Where it is, there may be no room for it a second time.
  */
-static struct zonefs_req *recovered(struct zonefs_req *r)
+struct zonefs_req *zonefs_tail_restore(struct zonefs_req *r, zonefs_step then)
 {
 	struct zonefs_zone *z = r->zone;
 	bool again;
 
+	zonefs_req_call(r, then);
 	if (r->fs->strict)
-		return fail_end(r, r->result);
+		return zonefs_req_return(r, r->result);
 	zonefs_zone_lock(r->fs, z);
 	again = z->act->held && !z->act->kept && !(z->flags & (ZF_RO | ZF_OFF));
 	if (again) {
@@ -154,14 +155,19 @@ static struct zonefs_req *recovered(struct zonefs_req *r)
 	}
 	zonefs_zone_unlock(r->fs, z);
 	if (!again)
-		return fail_end(r, r->result);
+		return zonefs_req_return(r, r->result);
 	if (tail_is_stored(r)) {
 		zonefs_zone_lock(r->fs, z);
 		z->act->stored = true;
 		zonefs_zone_unlock(r->fs, z);
-		return fail_end(r, r->result);
+		return zonefs_req_return(r, r->result);
 	}
 	return zonefs_req_io(r, ZDEV_PUT_TAIL, z->zno, zone_wp(r->fs, z), 1, tail_put_back);
+}
+
+static struct zonefs_req *recovered(struct zonefs_req *r)
+{
+	return zonefs_tail_restore(r, fail_end);
 }
 
 /* ---- the way there ---- */

@@ -134,6 +134,11 @@ static struct zonefs_req *set_size(struct zonefs_req *r)
 	return zonefs_truncate(r, size_set);
 }
 
+static struct zonefs_req *set_size_turn(struct zonefs_req *r)
+{
+	return zonefs_drain(r, set_size);
+}
+
 void zonefs_setattr(struct zonefs *fs, uint64_t ino,
 		    const struct zonefs_setattr_args *args, struct zonefs_req *r)
 {
@@ -153,7 +158,7 @@ void zonefs_setattr(struct zonefs *fs, uint64_t ino,
 	if (!r->pinned)
 		r = zonefs_req_finish(r, err);
 	else if (zone_is_seq(z))
-		r = zonefs_req_queue(r, set_size);
+		r = zonefs_req_queue(r, set_size_turn);
 	else
 		r->step = set_size;
 	zonefs_req_run(r);
@@ -222,6 +227,13 @@ void zonefs_get_stats(struct zonefs *fs, struct zonefs_stats *st)
 		.tails_padded = atomic_load(&c->tails_padded),
 		.io_errors = atomic_load(&c->io_errors),
 		.recoveries = atomic_load(&c->recoveries),
+		.staged_bytes = atomic_load(&c->staged_bytes),
+		.stage_writes = atomic_load(&c->stage_writes),
+		.stage_write_bytes = atomic_load(&c->stage_write_bytes),
+		.stage_waits = atomic_load(&c->stage_waits),
+		.arena_bytes = fs->arena ? arena_bytes(fs->arena) : 0,
+		.late_errors = atomic_load(&c->late_errors),
+		.replayed_bytes = fs->replayed,
 		.read_only = atomic_load(&fs->read_only),
 	};
 	pthread_mutex_lock(&fs->lock);

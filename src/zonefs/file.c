@@ -160,6 +160,8 @@ static struct zonefs_req *open_succeed(struct zonefs_req *r)
 	struct zonefs_active *act = r->zone->act;
 
 	zonefs_zone_lock(r->fs, r->zone);
+	/* An error that nobody was told of yet is for the next to come, too. */
+	file->late_seen = act->late_seq - (act->late_seq && !act->late_told);
 	file->next = act->files;
 	file->pprev = &act->files;
 	if (file->next)
@@ -225,8 +227,7 @@ static struct zonefs_req *zone_opened(struct zonefs_req *r)
 	return open_trunc(r);
 }
 
-/* Head of the queue: an open of a sequential file that writes or empties it. */
-static struct zonefs_req *open_turn(struct zonefs_req *r)
+static struct zonefs_req *open_drained(struct zonefs_req *r)
 {
 	struct zonefs *fs = r->fs;
 	struct zonefs_zone *z = r->zone;
@@ -247,6 +248,14 @@ static struct zonefs_req *open_turn(struct zonefs_req *r)
 	if (open_zone && z->size < z->capacity)
 		return zonefs_req_io(r, ZDEV_OPEN, z->zno, 0, 0, zone_opened);
 	return open_trunc(r);
+}
+
+/* Head of the queue: an open of a sequential file that writes or empties it. */
+static struct zonefs_req *open_turn(struct zonefs_req *r)
+{
+	if (r->flags & O_TRUNC)
+		return zonefs_drain(r, open_drained);
+	return open_drained(r);
 }
 
 static struct zonefs_req *open_retry(struct zonefs_req *r)
@@ -324,13 +333,10 @@ static struct zonefs_req *release_sealed(struct zonefs_req *r)
 	return close_zone(r, release_end);
 }
 
-/* Head of the queue; the file that r had is gone, its use of the zone is r's. */
-static struct zonefs_req *release_turn(struct zonefs_req *r)
+static struct zonefs_req *room_given_back(struct zonefs_req *r)
 {
 	struct zonefs_active *act = r->zone->act;
 
-	if (!drop_writer(r))
-		return release_end(r);
 	if (r->fs->strict && act->held) {
 		/* Nobody is left to continue it or to hear of it. */
 		zonefs_zone_lock(r->fs, r->zone);
@@ -340,6 +346,19 @@ static struct zonefs_req *release_turn(struct zonefs_req *r)
 	if (zonefs_tail_is_unstored(r->fs, r->zone))
 		return zonefs_seal(r, release_sealed);
 	return close_zone(r, release_end);
+}
+
+static struct zonefs_req *release_drained(struct zonefs_req *r)
+{
+	if (!drop_writer(r))
+		return release_end(r);
+	return zonefs_stage_unreserve(r, room_given_back);
+}
+
+/* Head of the queue; the file that r had is gone, its use of the zone is r's. */
+static struct zonefs_req *release_turn(struct zonefs_req *r)
+{
+	return zonefs_drain(r, release_drained);
 }
 
 void zonefs_release(struct zonefs_file *file, struct zonefs_req *r)

@@ -65,10 +65,12 @@ static bool drop_staged(struct zonefs_req *r)
 	return true;
 }
 
-static struct zonefs_req *fsync_turn(struct zonefs_req *r)
+static struct zonefs_req *fsync_drained(struct zonefs_req *r)
 {
-	int err;
+	int err = zone_is_seq(r->zone) ? zonefs_late_error(r) : 0;
 
+	if (err)
+		return zonefs_req_finish(r, err);
 	zonefs_zone_lock(r->fs, r->zone);
 	err = zonefs_zone_writable(r->zone);
 	zonefs_zone_unlock(r->fs, r->zone);
@@ -77,6 +79,11 @@ static struct zonefs_req *fsync_turn(struct zonefs_req *r)
 	if (zone_is_seq(r->zone) && drop_staged(r))
 		return zonefs_req_finish(r, -EINVAL);
 	return zonefs_flush_zone(r, finish_with_result);
+}
+
+static struct zonefs_req *fsync_turn(struct zonefs_req *r)
+{
+	return zonefs_drain(r, fsync_drained);
 }
 
 void zonefs_fsync(struct zonefs_file *file, struct zonefs_req *r)
@@ -90,9 +97,14 @@ void zonefs_fsync(struct zonefs_file *file, struct zonefs_req *r)
 	zonefs_req_run(r);
 }
 
+static struct zonefs_req *close_drained(struct zonefs_req *r)
+{
+	return zonefs_req_finish(r, drop_staged(r) ? -EINVAL : zonefs_late_error(r));
+}
+
 static struct zonefs_req *close_turn(struct zonefs_req *r)
 {
-	return zonefs_req_finish(r, drop_staged(r) ? -EINVAL : 0);
+	return zonefs_drain(r, close_drained);
 }
 
 void zonefs_flush(struct zonefs_file *file, struct zonefs_req *r)

@@ -293,6 +293,8 @@ static struct zonefs *alloc_fs(struct zdev *dev, const struct zonefs_opts *opts,
 	pthread_condattr_init(&mono);
 	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
 	pthread_cond_init(&fs->work_cond, &mono);
+	pthread_mutex_init(&fs->stage_lock, NULL);
+	pthread_cond_init(&fs->stage_cond, &mono);
 	pthread_condattr_destroy(&mono);
 	init_dirs(fs);
 	return fs;
@@ -309,6 +311,7 @@ static void free_zone(struct zonefs_zone *z)
 		next = file->next;
 		free(file);
 	}
+	free(z->act->stage);
 	free(z->act->tail);
 	free(z->act);
 }
@@ -322,6 +325,9 @@ static void free_fs(struct zonefs *fs)
 	pthread_mutex_destroy(&fs->lock);
 	pthread_mutex_destroy(&fs->work_lock);
 	pthread_cond_destroy(&fs->work_cond);
+	pthread_mutex_destroy(&fs->stage_lock);
+	pthread_cond_destroy(&fs->stage_cond);
+	arena_destroy(fs->arena);
 	for (int d = 0; d < NR_DIRS; d++)
 		free(fs->group[d].files);
 	free(fs->zones);
@@ -348,6 +354,41 @@ static void check_explicit_open(struct zonefs *fs)
 	fs->opts.explicit_open = false;
 }
 
+/* What a killed daemon left comes first: sizes count it. */
+static int replay(struct zonefs *fs, struct zerr *e)
+{
+	struct zonefs_arena_left left;
+	int err;
+
+	if (!fs->info->read_only) {
+		err = zonefs_arena_replay(fs->dev, fs->log, &left, e);
+		fs->replayed = left.bytes;
+		return err;
+	}
+	err = zonefs_arena_pending(fs->dev, fs->log, &left, e);
+	if (!err && left.bytes)
+		zlog(fs->log, ZLOG_WARN, "%s: %llu bytes in arena %s wait for a mount that may "
+		     "write", fs->info->path, (unsigned long long)left.bytes, left.path);
+	return err;
+}
+
+/* Without an arena appends go straight to the device, which is slower and no worse. */
+static int start_staging(struct zonefs *fs, struct zerr *e)
+{
+	int err;
+
+	if (fs->strict || fs->info->read_only || !fs->opts.append_buffer || !fs->opts.buffers)
+		return 0;
+	err = arena_create(fs->dev, fs->sb.uuid, fs->opts.buffers, &fs->arena);
+	if (err) {
+		zlog(fs->log, ZLOG_WARN, "%s: no memory for appends on a RAM file system: %s; "
+		     "each goes to the device at once", fs->info->path, strerror(-err));
+		return 0;
+	}
+	err = zonefs_stage_thread_start(fs);
+	return err ? zerr_errno(e, -err, "%s: starting a thread", fs->info->path) : 0;
+}
+
 int zonefs_mount(struct zdev *dev, const struct zonefs_opts *opts,
 		 const struct zonefs_events *ev, const struct zlog *log,
 		 struct zonefs **fsp, struct zerr *e)
@@ -363,12 +404,18 @@ int zonefs_mount(struct zdev *dev, const struct zonefs_opts *opts,
 	err = fs->zeroes ? read_super(fs, e) : zerr_errno(e, ENOMEM, "%s", fs->info->path);
 	if (!err) {
 		check_explicit_open(fs);
-		err = build_table(fs, e);
+		err = replay(fs, e);
 	}
+	if (!err)
+		err = build_table(fs, e);
+	if (!err)
+		err = start_staging(fs, e);
 	if (!err) {
 		err = zonefs_worker_start(fs);
 		if (err)
 			zerr_errno(e, -err, "%s: starting a thread", fs->info->path);
+		if (err && fs->arena)
+			zonefs_stage_thread_stop(fs);
 	}
 	if (err) {
 		free_fs(fs);
@@ -399,6 +446,8 @@ static int settle_zone(struct zonefs *fs, struct zonefs_zone *z)
 {
 	int err = 0, ret = 0;
 
+	if (z->act)
+		zonefs_late_unheard(fs, z, z->act);
 	if (zonefs_tail_is_unstored(fs, z))
 		err = pad_tail(fs, z);
 	if (z->flags & (ZF_OPEN | ZF_ADM_OPEN) && !(z->flags & (ZF_RO | ZF_OFF)))
@@ -411,6 +460,7 @@ int zonefs_unmount(struct zonefs *fs)
 	int err = 0, ret;
 	sem_t idle;
 
+	zonefs_stage_drain_all(fs);
 	sem_init(&idle, 0, 0);
 	fs->idle = &idle;
 	zonefs_inflight_put(fs);
@@ -418,12 +468,16 @@ int zonefs_unmount(struct zonefs *fs)
 		;
 	sem_destroy(&idle);
 	zonefs_worker_stop(fs);
+	if (fs->arena)
+		zonefs_stage_thread_stop(fs);
 	if (!fs->info->read_only) {
 		for (uint32_t i = 0; i < fs->nr_files; i++) {
 			ret = settle_zone(fs, &fs->zones[i]);
 			err = err ? err : ret;
 		}
 		ret = zdev_command(fs->dev, ZDEV_FLUSH, ZDEV_ALL_ZONES);
+		err = err ? err : ret;
+		ret = atomic_load(&fs->late_err);
 		err = err ? err : ret;
 	}
 	free_fs(fs);

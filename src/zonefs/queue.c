@@ -20,6 +20,7 @@ void zonefs_req_begin(struct zonefs *fs, struct zonefs_zone *z,
 	r->next = NULL;
 	r->scratch = NULL;
 	r->result = 0;
+	r->staged = 0;
 	r->at = 0;
 	r->depth = 0;
 	r->queued = false;
@@ -53,14 +54,10 @@ static void io_done(struct zdev_io *io)
 		zonefs_req_run(r);
 }
 
-struct zonefs_req *zonefs_req_io(struct zonefs_req *r, enum zdev_op op, uint32_t zno,
-				 uint64_t pos, int nr_iov, zonefs_step next)
+struct zonefs_req *zonefs_req_submit(struct zonefs_req *r, zonefs_step next)
 {
-	r->io = (struct zdev_io) {
-		.op = op, .zno = zno, .pos = pos,
-		.iov = nr_iov ? r->iov : NULL, .nr_iov = nr_iov,
-		.done = io_done, .owner = r,
-	};
+	r->io.done = io_done;
+	r->io.owner = r;
 	r->step = next;
 	atomic_store(&r->handoff, HANDOFF_SUBMITTING);
 	zdev_submit(r->fs->dev, &r->io);
@@ -68,6 +65,16 @@ struct zonefs_req *zonefs_req_io(struct zonefs_req *r, enum zdev_op op, uint32_t
 	if (atomic_exchange(&r->handoff, HANDOFF_LEFT) == HANDOFF_DONE)
 		return r;
 	return NULL;
+}
+
+struct zonefs_req *zonefs_req_io(struct zonefs_req *r, enum zdev_op op, uint32_t zno,
+				 uint64_t pos, int nr_iov, zonefs_step next)
+{
+	r->io = (struct zdev_io) {
+		.op = op, .zno = zno, .pos = pos,
+		.iov = nr_iov ? r->iov : NULL, .nr_iov = nr_iov,
+	};
+	return zonefs_req_submit(r, next);
 }
 
 void zonefs_req_call(struct zonefs_req *r, zonefs_step then)
@@ -141,11 +148,15 @@ struct zonefs_req *zonefs_req_finish(struct zonefs_req *r, ssize_t result)
 
 /* ---- cancelling ---- */
 
-/* Take r, which is not the head, out of the queue. The stripe is held. */
+/* Take r out of the queue; the head, which waits for the stage, stays. The stripe is held. */
 static void unqueue(struct zonefs_active *act, struct zonefs_req *r)
 {
 	struct zonefs_req *p = act->head;
 
+	if (p == r) {
+		act->stage->waiter = NULL;
+		return;
+	}
 	while (p->next != r)
 		p = p->next;
 	p->next = r->next;
@@ -156,7 +167,7 @@ static void unqueue(struct zonefs_active *act, struct zonefs_req *r)
 
 static struct zonefs_req *interrupted(struct zonefs_req *r)
 {
-	return zonefs_req_finish(r, -EINTR);
+	return zonefs_req_finish(r, r->staged ? (ssize_t)r->staged : -EINTR);
 }
 
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r)

@@ -106,14 +106,20 @@ static ssize_t read_check(const struct zonefs *fs, const struct zonefs_zone *z,
 }
 
 /*
- * Take the bytes [from, from + n) of the tail. Only the default personality
- * has one that counts; strict files end with the write pointer.
+ * Take n bytes, the last of the read, that the device has not got: staged ones, or
+ * the tail. Only the default personality has them; strict files end with the write
+ * pointer.
  */
-static void copy_from_tail(struct zonefs_req *r, uint64_t wp, size_t n)
+static void copy_from_memory(struct zonefs_req *r, uint64_t wp, size_t n)
 {
+	const struct zonefs_active *act = r->zone->act;
 	uint64_t from = r->pos > wp ? r->pos : wp;
+	char *to = (char *)r->buf + (from - r->pos);
 
-	memcpy((char *)r->buf + (from - r->pos), r->zone->act->tail + (from - wp), n);
+	if (act->stage && act->stage->live)
+		zonefs_stage_read(r->fs, r->zone, from, to, n);
+	else
+		memcpy(to, act->tail + (from - wp), n);
 	r->len -= n;
 	r->from_tail = n;
 }
@@ -140,14 +146,14 @@ static struct zonefs_req *read_start(struct zonefs_req *r)
 	}
 	r->len = (size_t)n;
 	r->gen = act->gen;
-	wp = zone_is_seq(z) ? zone_wp(fs, z) : z->size;
+	wp = zone_is_seq(z) ? zone_dev_end(fs, z) : z->size;
 	end = r->pos + r->len;
 	if (end > wp && !act->loaded) {
 		zonefs_zone_unlock(fs, z);
 		return zonefs_tail_load(r, read_start);
 	}
 	if (end > wp)
-		copy_from_tail(r, wp, (size_t)(end - (r->pos > wp ? r->pos : wp)));
+		copy_from_memory(r, wp, (size_t)(end - (r->pos > wp ? r->pos : wp)));
 	zonefs_zone_unlock(fs, z);
 	return read_piece(r);
 }

@@ -45,6 +45,7 @@ struct verdict {
 	bool		fs_ro;
 	bool		changed;	/* size or mode */
 	const char	*says;		/* for the log; NULL: no action */
+	uint64_t	lost;		/* bytes that were acknowledged */
 };
 
 /* Marks come before sizes: the active count follows from both. */
@@ -143,6 +144,10 @@ static void say(struct zonefs *fs, const struct zonefs_zone *z, const struct ver
 	char name[ZONEFS_NAME_LEN];
 
 	zonefs_zone_name(fs, z, name);
+	if (v->lost)
+		zlog(fs->log, ZLOG_ERR, "%s: zone %u (%s): the last %llu bytes, which were "
+		     "acknowledged, are lost", fs->info->path, z->zno, name,
+		     (unsigned long long)v->lost);
 	if (v->report_err)
 		zlog(fs->log, ZLOG_ERR, "%s: zone %u (%s): report: %s", fs->info->path,
 		     z->zno, name, strerror(-v->report_err));
@@ -159,6 +164,11 @@ static struct zonefs_req *run(struct zonefs_req *r)
 
 	look(fs, z, &v);
 	zonefs_zone_lock(fs, z);
+	if (z->act->stage && z->act->stage->live) {
+		v.lost = zonefs_stage_collapse(fs, z, v.report_err ? NULL : &v.dev,
+					       (int)r->result);
+		v.changed = v.lost;
+	}
 	judge(fs, z, r->cause, &v);
 	zonefs_zone_unlock(fs, z);
 	atomic_fetch_add(&fs->count.recoveries, 1);
@@ -170,9 +180,20 @@ static struct zonefs_req *run(struct zonefs_req *r)
 	return zonefs_req_return(r, r->result);
 }
 
+/* A failed read: the writer may have failed, too, and been recovered from. */
+static struct zonefs_req *drained(struct zonefs_req *r)
+{
+	r->result = -(ssize_t)r->part;
+	r->cause = CAUSE_READ;
+	return zonefs_req_defer(r, run);
+}
+
 static struct zonefs_req *turn(struct zonefs_req *r)
 {
-	return zonefs_req_defer(r, run);
+	if (r->cause != CAUSE_READ || !zonefs_stage_is_live(r->fs, r->zone))
+		return zonefs_req_defer(r, run);
+	r->part = (size_t)-r->result;
+	return zonefs_drain(r, drained);
 }
 
 struct zonefs_req *zonefs_recover(struct zonefs_req *r, const char *what, ssize_t err,

@@ -34,6 +34,13 @@ static struct zonefs_req *was_reset(struct zonefs_req *r)
 	if (!err) {
 		z->flags &= ~ZF_ADM_OPEN;
 		zonefs_zone_drop_tail(z);
+		for (struct zonefs_file *f = z->act->files; f; f = f->next)
+			f->lost_end = 0;
+		if (z->act->stage) {
+			/* The zone has one more reset, and no room is held any more. */
+			z->act->stage->prepared = false;
+			atomic_store(&z->act->stage->reserved, 0);
+		}
 		zonefs_zone_set_size(fs, z, 0);
 		zonefs_zone_account(fs, z);
 	}

@@ -26,6 +26,9 @@ int zonefs_write_check_any(struct zonefs_req *r)
 		return -EFBIG;
 	if (zone_is_seq(z) && r->pos < z->size)
 		return -EINVAL;
+	/* Bytes between were acknowledged and then lost: no zeros in their place. */
+	if (zone_is_seq(z) && r->pos > z->size && r->pos <= r->file->lost_end)
+		return z->act->late_err;
 	room = z->capacity - r->pos;
 	r->len = r->asked < room ? r->asked : room;
 	return 1;

@@ -131,20 +131,66 @@ static struct zonefs_req *append(struct zonefs_req *r)
 	return zonefs_append(r, written);
 }
 
+/* The first bytes were staged, the rest was not, for lack of room somewhere. */
+static struct zonefs_req *rest_written(struct zonefs_req *r)
+{
+	if (r->result >= 0)
+		return write_end(r, (ssize_t)r->staged + r->result);
+	return write_end(r, r->staged ? (ssize_t)r->staged : r->result);
+}
+
+static struct zonefs_req *rest_drained(struct zonefs_req *r)
+{
+	int err = zonefs_late_error(r);
+
+	/* Of this write, too, bytes may be lost. */
+	if (err)
+		return write_end(r, err);
+	return zonefs_append(r, rest_written);
+}
+
+static struct zonefs_req *staged(struct zonefs_req *r)
+{
+	if (!r->len)
+		return write_end(r, (ssize_t)r->staged);
+	return zonefs_drain(r, rest_drained);
+}
+
+static struct zonefs_req *stage(struct zonefs_req *r)
+{
+	return zonefs_stage_append(r, staged);
+}
+
+static struct zonefs_req *write_turn(struct zonefs_req *r);
+
+/* Sequential, default personality: through memory, or when that is empty past it. */
+static struct zonefs_req *write_any(struct zonefs_req *r)
+{
+	bool takes;
+
+	zonefs_zone_lock(r->fs, r->zone);
+	takes = zonefs_stage_takes(r);
+	zonefs_zone_unlock(r->fs, r->zone);
+	if (!takes && zonefs_stage_is_live(r->fs, r->zone))
+		return zonefs_drain(r, write_turn);
+	if (!r->zone->act->loaded)
+		return zonefs_tail_load(r, takes ? stage : append);
+	return takes ? stage(r) : append(r);
+}
+
 static struct zonefs_req *write_turn(struct zonefs_req *r)
 {
 	bool dropped;
-	int ret = check(r, &dropped);
+	int err = zone_is_seq(r->zone) ? zonefs_late_error(r) : 0;
+	int ret = err ? err : check(r, &dropped);
 
-	if (dropped)
+	if (!err && dropped)
 		zonefs_attr_changed(r->fs, r->zone);
 	if (ret <= 0)
 		return zonefs_req_finish(r, ret);
 	if (!zone_is_seq(r->zone))
 		return zonefs_conv_write(r, written);
-	if (!r->zone->act->loaded)
-		return zonefs_tail_load(r, append);
-	return append(r);
+	return r->fs->strict ? append(r) : write_any(r);
 }
 
 void zonefs_write(struct zonefs_file *file, int flags, const void *buf, size_t len,

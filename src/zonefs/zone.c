@@ -143,6 +143,8 @@ void zonefs_zone_put(struct zonefs *fs, struct zonefs_zone *z)
 		z->act = NULL;
 	zonefs_zone_unlock(fs, z);
 	if (act) {
+		zonefs_late_unheard(fs, z, act);
+		free(act->stage);
 		free(act->tail);
 		free(act);
 	}

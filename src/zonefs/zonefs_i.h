@@ -11,6 +11,10 @@
  *	read.c			Z7
  *	write.c			what a write to a sequential file may do (Z8, D)
  *	append.c		how data gets behind the write pointer
+ *	stage.c			appends acknowledged from memory
+ *	stage-write.c		... and how they get to the device
+ *	through.c		readers that go past us
+ *	arena_i.h		the memory for it, and what outlives a killed daemon
  *	conv.c			writes to conventional files
  *	truncate.c fsync.c	reset, finish, truncate; durability
  *	recover.c		Z12
@@ -28,12 +32,20 @@
  * one at a time: the head runs. A read goes beside it, with the size and the
  * tail of one moment; one that meets a reset goes through the queue instead.
  *
+ * Staging (default personality). While an append is only copied, it is done in
+ * the caller's thread. The bytes from stage->written to the size are then in
+ * memory; each file has one writer, which brings them to the device beside the
+ * queue. Whatever else the head of the queue does to the zone, it drains the
+ * stage first (zonefs_drain), and the file is as if there were no staging.
+ *
  * Locks, in this order, none held over I/O, over done() or over an event:
  *	stripe	of a file: struct zonefs_zone, its struct zonefs_active and the
  *		files on it. 64 of them: work in memory is short, and a mutex
  *		for each of a million files would be the larger part of it.
  *	fs->lock options, counts of files open for writing, directories.
  *	fs->work_lock	the list of the helper thread.
+ *	fs->stage_lock	the lists of the stage thread.
+ *	the arena's	its free segments.
  */
 #ifndef ZONEFS_I_H
 #define ZONEFS_I_H
@@ -42,6 +54,7 @@
 #include <semaphore.h>
 
 #include "zonefsd/units.h"
+#include "arena_i.h"
 #include "zonefsd/zonefs.h"
 
 #define ZONEFS_STRIPES		64u
@@ -109,15 +122,63 @@ struct zonefs_active {
 	uint8_t		*tail;		/* block_size bytes, or NULL */
 	uint32_t	held;
 	bool		loaded, stored, kept;
+	struct zonefs_stage *stage;	/* NULL until the first append that is staged */
+	uint32_t	through;	/* nothing is staged while somebody reads past us */
+	/*
+	 * An error that came after the append was acknowledged, counted as
+	 * errseq_t does it: each open file is told once. Not told: nobody was yet.
+	 */
+	int		late_err;
+	uint32_t	late_seq;
+	bool		late_told;
 	/* Conventional files: writes under way, and those that must wait for them. */
 	struct zonefs_req *ranges;
 	struct zonefs_req *range_waiters, *range_last;
+};
+
+/*
+ * Appends on their way to the device. The bytes [base, size) are in segments of
+ * the arena, ring[first] and what follows, the device has those before `written`.
+ * Live from the first such append until it is drained; then the tail is
+ * zonefs_active's again and no segment is held.
+ */
+#define STAGE_IOVS	(ZDEV_MAX_IO / ARENA_SEG + 2)
+
+struct zonefs_stage {
+	/* Constant while it is live. */
+	struct zonefs_zone *zone;
+	uint64_t	resets;		/* of the zone */
+	uint32_t	max_segs;	/* slots of ring */
+	/* The head of the queue's. */
+	bool		prepared;	/* resets is right */
+	uint32_t	seg;		/* the last one, being filled */
+	uint64_t	end;		/* where it ends in the zone */
+	/* Room is held up to here; head or writer. */
+	atomic_uint_fast64_t reserved;
+	/* Guarded by the stripe. */
+	bool		live, running;
+	bool		wants_room;	/* waiter is an append, else a drain */
+	int		err;		/* of the writer; it has stopped */
+	struct zonefs_req *waiter;	/* the head of the queue */
+	uint64_t	base, written;
+	uint32_t	first, nr;
+	uint64_t	tail_at;	/* what the device has stored as tail: */
+	uint32_t	tail_len;	/* bytes there that no write has replaced */
+	int64_t		since;		/* ns: the last partial block began, or it went live */
+	/* Guarded by fs->stage_lock. */
+	struct zonefs_stage *next, **pprev;
+	/* The writer's while it runs. */
+	struct zonefs_req writer;
+	struct iovec	iov[STAGE_IOVS];
+	uint32_t	ring[];
 };
 
 struct zonefs_file {
 	struct zonefs	*fs;
 	struct zonefs_zone *zone;
 	int		flags;		/* of open(2) */
+	uint32_t	late_seen;	/* of act->late_seq */
+	uint64_t	lost_end;	/* up to here bytes were lost that it may continue */
 	struct zonefs_file *next, **pprev;	/* act->files */
 };
 
@@ -140,6 +201,8 @@ struct zonefs_counters {
 	atomic_uint_fast64_t reads, read_bytes, writes, write_bytes, fsyncs;
 	atomic_uint_fast64_t resets, finishes, tails_put, tails_dropped, tails_padded;
 	atomic_uint_fast64_t io_errors, recoveries;
+	atomic_uint_fast64_t staged_bytes, stage_writes, stage_write_bytes, stage_waits;
+	atomic_uint_fast64_t late_errors;
 };
 
 struct zonefs {
@@ -158,6 +221,8 @@ struct zonefs {
 	uint64_t	max_capacity;	/* of all files (Z4) */
 	uint64_t	total_blocks;
 	void		*zeroes;	/* info->max_io bytes, never written */
+	struct arena	*arena;		/* NULL: nothing is staged */
+	uint64_t	replayed;	/* bytes */
 
 	pthread_mutex_t	stripes[ZONEFS_STRIPES];
 
@@ -187,6 +252,17 @@ struct zonefs {
 	struct zonefs_req *work, *work_last;
 	struct zonefs_req *parked, *parked_last;	/* in the order of `until` */
 	bool		work_stop;
+
+	/* The stage thread resumes appends that there is room for, and watches the clock. */
+	pthread_t	stage_thread;
+	pthread_mutex_t	stage_lock;	/* guards down to the end */
+	pthread_cond_t	stage_cond;
+	struct zonefs_req *ready, *ready_last;
+	struct zonefs_stage *stages;	/* live ones */
+	uint32_t	nr_stages;
+	bool		stage_stop;
+
+	atomic_int	late_err;	/* one that no file was there to be told */
 };
 
 typedef struct zonefs_req *(*zonefs_step)(struct zonefs_req *r);
@@ -209,6 +285,9 @@ void zonefs_req_run(struct zonefs_req *r);
 /* Submit an operation of which r->iov, if it has one, is set up; next runs after. */
 struct zonefs_req *zonefs_req_io(struct zonefs_req *r, enum zdev_op op, uint32_t zno,
 				 uint64_t pos, int nr_iov, zonefs_step next);
+
+/* Submit r->io, of which all but done and owner is set up; next runs after. */
+struct zonefs_req *zonefs_req_submit(struct zonefs_req *r, zonefs_step next);
 
 /* Put r at the end of its file's queue; step runs when it is the head. */
 struct zonefs_req *zonefs_req_queue(struct zonefs_req *r, zonefs_step step);
@@ -318,8 +397,78 @@ int zonefs_write_check_any(struct zonefs_req *r);
  */
 struct zonefs_req *zonefs_append(struct zonefs_req *r, zonefs_step then);
 
+/*
+ * After a write failed and recovery ran, on the helper thread: it may have taken
+ * the stored tail with it, which is stored again. Returns what r->result is.
+ */
+struct zonefs_req *zonefs_tail_restore(struct zonefs_req *r, zonefs_step then);
+
 /* Complete the tail, if there is one, with zeros. Returns 0 or an errno, as append. */
 struct zonefs_req *zonefs_seal(struct zonefs_req *r, zonefs_step then);
+
+/* ---- stage.c ---- */
+
+/* May the write r, checked, be staged? Head of the queue; the stripe is held. */
+bool zonefs_stage_takes(const struct zonefs_req *r);
+
+/*
+ * Head of the queue, after zonefs_stage_takes and with the tail loaded: copy r's
+ * bytes to the stage, r->staged of them. The rest, which r->buf, r->pos and r->len
+ * are then, found no room; it is to be written past the stage. Returns 0.
+ */
+struct zonefs_req *zonefs_stage_append(struct zonefs_req *r, zonefs_step then);
+
+/* Where the bytes begin that the device has not got. The stripe is held. */
+static inline uint64_t zone_dev_end(const struct zonefs *fs, const struct zonefs_zone *z)
+{
+	if (z->act && z->act->stage && z->act->stage->live)
+		return z->act->stage->written;
+	return zone_wp(fs, z);
+}
+
+/* Copy n bytes at pos, which are not before zone_dev_end. The stripe is held. */
+void zonefs_stage_read(struct zonefs *fs, const struct zonefs_zone *z, uint64_t pos,
+		       void *buf, size_t n);
+
+/* ---- stage-write.c ---- */
+
+/* Is there something to do for zonefs_drain? Head of the queue only. */
+bool zonefs_stage_is_live(struct zonefs *fs, const struct zonefs_zone *z);
+
+/*
+ * Head of the queue only: wait until the device has all that is staged, tail
+ * included. Returns 0, or an errno after recovery; the stage is empty then, too.
+ */
+struct zonefs_req *zonefs_drain(struct zonefs_req *r, zonefs_step then);
+
+/* Start the writer if it has something to do; true: zonefs_stage_run. The stripe is held. */
+bool zonefs_stage_start(struct zonefs *fs, struct zonefs_zone *z);
+void zonefs_stage_run(struct zonefs *fs, struct zonefs_zone *z);
+
+/* Went live, the stripe is held. */
+void zonefs_stage_list(struct zonefs *fs, struct zonefs_stage *st);
+
+/*
+ * The writer failed with err; the device has what dev says (NULL: it does not
+ * answer). The size shrinks to that. Returns the bytes lost. The stripe is held.
+ */
+uint64_t zonefs_stage_collapse(struct zonefs *fs, struct zonefs_zone *z,
+			       const struct zdev_zone *dev, int err);
+
+/* Give back room that was held beyond the end. Head of the queue, drained. Returns 0. */
+struct zonefs_req *zonefs_stage_unreserve(struct zonefs_req *r, zonefs_step then);
+
+/* The errno that r's file has not been told yet, or 0. Not with the stripe held. */
+int zonefs_late_error(struct zonefs_req *r);
+/* Nobody was told of an error of act, which goes. */
+void zonefs_late_unheard(struct zonefs *fs, const struct zonefs_zone *z,
+			 const struct zonefs_active *act);
+
+int zonefs_stage_thread_start(struct zonefs *fs);
+/* Nothing is in flight. */
+void zonefs_stage_thread_stop(struct zonefs *fs);
+/* Drain every live stage, and wait for that. Errors are late ones. */
+void zonefs_stage_drain_all(struct zonefs *fs);
 
 /* ---- conv.c ---- */
 

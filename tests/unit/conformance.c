@@ -647,6 +647,149 @@ static void resets_are_counted(const struct conformance *c)
 	CHECK_EQ(zdev_close(dev), 0);
 }
 
+/* Whatever is reserved, nothing of it is seen. */
+static void reservations_change_nothing(const struct conformance *c)
+{
+	struct zdev *dev = make(c);
+	char buf[BS];
+
+	CHECK_EQ(zdev_reserve(dev, 0, 0, BS), -EIO);
+	CHECK_EQ(zdev_reserve(dev, geometry.nr_zones, 0, BS), -EINVAL);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, CAP), 0);
+	CHECK_EQ(zone(dev, Z0).cond, E);
+	CHECK_EQ(zone(dev, Z0).wp, 0);
+	CHECK_EQ(zdev_get_tail(dev, Z0, buf), 0);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, 2 * BS), 2 * BS);
+	CHECK_EQ(put_tail(dev, Z0, 2 * BS, "tail", 4), 0);
+	/* Odd, before the write pointer, past the capacity, past all bounds. */
+	CHECK_EQ(zdev_reserve(dev, Z0, 123, 3 * BS + 7), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, BS), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0, CAP - BS, 100 * BS), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0, CAP + BS, BS), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0, 3 * BS, UINT64_MAX), 0);
+	CHECK_EQ(zone(dev, Z0).cond, I);
+	CHECK_EQ(zone(dev, Z0).wp, 2 * BS);
+	CHECK_EQ(zdev_get_tail(dev, Z0, buf), 4);
+	check_data(dev, Z0, 2 * BS);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, 0), 0);
+	CHECK_EQ(zdev_get_tail(dev, Z0, buf), 4);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 2 * BS, pattern + 2 * BS, CAP - 2 * BS), CAP - 2 * BS);
+	check_data(dev, Z0, CAP);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, CAP), 0);	/* full: all of it is there */
+	CHECK_EQ(zdev_reserve(dev, Z0 + 1, 0, 4 * BS), 0);
+	CHECK_EQ(zdev_command(dev, ZDEV_FINISH, Z0 + 1), 0);
+	CHECK_EQ(zone(dev, Z0 + 1).cond, F);
+	CHECK_EQ(zdev_pread(dev, Z0 + 1, CAP - BS, buf, BS), BS);
+	CHECK_EQ(buf[BS - 1], 0);
+	CHECK_EQ(zdev_set_cond(dev, Z0 + 2, R), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0 + 2, 0, BS), -EIO);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+/* ---- large aligned writes and others, mixed ---- */
+
+/* What the zone must hold. */
+struct shadow {
+	char	data[CAP + BS];
+	size_t	wp, tail;
+};
+
+static unsigned mix_seed = 1;
+
+static unsigned pick(unsigned n)
+{
+	return (unsigned)rand_r(&mix_seed) % n;
+}
+
+static void check_shadow(struct zdev *dev, uint32_t zno, const struct shadow *s)
+{
+	static char got[CAP];
+	size_t pos = s->wp ? pick((unsigned)(s->wp / BS)) * BS : 0;
+	char tail[BS];
+
+	if (s->wp) {
+		CHECK_EQ(zdev_pread(dev, zno, pos, got, s->wp - pos), s->wp - pos);
+		CHECK(!memcmp(got, s->data + pos, s->wp - pos));
+	}
+	CHECK_EQ(zone(dev, zno).wp, s->wp);
+	if (s->wp == CAP)
+		return;
+	CHECK_EQ(zdev_get_tail(dev, zno, tail), s->tail);
+	CHECK(!memcmp(tail, s->data + s->wp, s->tail));
+}
+
+static void mix_write(struct zdev *dev, uint32_t zno, struct shadow *s, char *buf)
+{
+	size_t room = (CAP - s->wp) / BS, n, len, i, shift = pick(3) ? 0 : 8 * (1 + pick(64));
+	struct iovec iov[3];
+	struct zdev_io io = { .op = ZDEV_APPEND, .zno = zno, .iov = iov };
+
+	n = pick(3) ? 16 + pick(24) : 1 + pick(8);
+	len = (n < room ? n : room) * BS;
+	for (i = 0; i < len; i++)
+		buf[shift + i] = (char)(1 + pick(255));
+	memcpy(buf + shift, s->data + s->wp, s->tail);	/* it is completed */
+	memcpy(s->data + s->wp, buf + shift, len);
+	/* One buffer, or three of any or of whole pages. */
+	iov[0] = (struct iovec) { buf + shift, len };
+	io.nr_iov = 1;
+	if (len > 3 * BS && pick(2)) {
+		size_t a = pick(2) ? BS : 1 + pick(BS), b = pick(2) ? BS : 1 + pick(BS);
+
+		iov[0].iov_len = a;
+		iov[1] = (struct iovec) { buf + shift + a, b };
+		iov[2] = (struct iovec) { buf + shift + a + b, len - a - b };
+		io.nr_iov = 3;
+	}
+	CHECK_EQ(zdev_run(dev, &io), len);
+	CHECK_EQ(io.pos, s->wp);
+	s->wp += len;
+	s->tail = 0;
+}
+
+static void mix_tail(struct zdev *dev, uint32_t zno, struct shadow *s)
+{
+	size_t i;
+
+	s->tail = pick(BS);
+	for (i = 0; i < s->tail; i++)
+		s->data[s->wp + i] = (char)(1 + pick(255));
+	CHECK_EQ(put_tail(dev, zno, s->wp, s->data + s->wp, s->tail), 0);
+}
+
+/* The two ways to the medium must not show: any mix reads as it was written. */
+static void direct_and_cached_writes_mix(const struct conformance *c)
+{
+	struct zdev *dev = make(c);
+	static struct shadow s;
+	char *buf;
+	int i;
+
+	s = (struct shadow) { .wp = 0 };
+	CHECK(!posix_memalign((void **)&buf, 4096, CAP + BS));
+	for (i = 0; i < 400; i++) {
+		unsigned what = pick(16);
+
+		if (s.wp == CAP || what == 0) {
+			CHECK_EQ(zdev_command(dev, ZDEV_RESET, Z0), 0);
+			s.wp = s.tail = 0;
+		} else if (what < 10) {
+			mix_write(dev, Z0, &s, buf);
+		} else if (what < 13) {
+			mix_tail(dev, Z0, &s);
+		} else if (what == 13) {
+			CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0), 0);
+		} else if (what == 14) {
+			CHECK_EQ(zdev_reserve(dev, Z0, s.wp, pick(2) * (1 + pick(CAP))), 0);
+		} else if (c->reopen) {
+			dev = c->reopen(c->ctx, dev);
+		}
+		check_shadow(dev, Z0, &s);
+	}
+	free(buf);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
 void conformance_run(const struct conformance *c)
 {
 	size_t i;
@@ -669,5 +812,7 @@ void conformance_run(const struct conformance *c)
 	STEP(tails_survive_reopen);
 	STEP(writes_keep_their_order);
 	STEP(resets_are_counted);
+	STEP(reservations_change_nothing);
+	STEP(direct_and_cached_writes_mix);
 #undef STEP
 }

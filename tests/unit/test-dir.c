@@ -584,6 +584,147 @@ static void a_full_disk_is_reported(void)
 	CHECK_EQ(umount(path), 0);
 }
 
+/* ---- space set aside, the file behind a zone ---- */
+
+static long long blocks_of(const char *name)
+{
+	struct stat st;
+
+	CHECK_EQ(stat(in_dev(name), &st), 0);
+	return (long long)st.st_blocks * 512;
+}
+
+static void reserved_space_is_given_back(void)
+{
+	struct zdev *dev;
+
+	fresh();
+	dev = open_dev(false);
+	if (zdev_reserve(dev, Z0, 0, CAP) == -EOPNOTSUPP) {
+		printf("  skipped: no space can be reserved here\n");
+		CHECK_EQ(zdev_close(dev), 0);
+		return;
+	}
+	CHECK_EQ(size_of("seq-000002"), 0);
+	CHECK(blocks_of("seq-000002") >= CAP);
+	CHECK_EQ(zdev_command(dev, ZDEV_RESET, Z0), 0);		/* an empty zone */
+	CHECK_EQ(blocks_of("seq-000002"), 0);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, block, BS), BS);
+	CHECK_EQ(zdev_reserve(dev, Z0, BS, CAP - BS), 0);
+	CHECK(blocks_of("seq-000002") >= CAP);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, 0), 0);
+	CHECK(blocks_of("seq-000002") < CAP);
+	CHECK_EQ(zdev_reserve(dev, Z0, BS, CAP), 0);
+	CHECK_EQ(put_tail(dev, Z0, BS, "tail", 4), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0 + 1, 0, CAP), 0);
+	CHECK_EQ(zdev_command(dev, ZDEV_FINISH, Z0 + 1), 0);
+	CHECK_EQ(size_of("seq-000003"), CAP);
+	CHECK_EQ(blocks_of("seq-000003"), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0 + 2, 0, CAP), 0);
+	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_EQ(size_of("seq-000002"), BS);
+	CHECK(blocks_of("seq-000002") < CAP);
+	CHECK_EQ(blocks_of("seq-000004"), 0);
+	dev = open_dev(false);
+	check_tail(dev, Z0, "tail");
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+static bool reads_as(int fd, const char *want, size_t len)
+{
+	char got[CAP + 1];
+
+	return pread(fd, got, sizeof(got), 0) == (ssize_t)len && !memcmp(got, want, len);
+}
+
+static void the_file_behind_a_zone(void)
+{
+	const struct zdev_fault fault = { .op = ZDEV_READ, .zno = Z0, .err = EIO };
+	const struct zdev_fault none = { .op = ZDEV_READ, .zno = Z0 };
+	const struct zdev_open_opts cut = { .powercut = true };
+	char want[BS + 4];
+	struct zdev *dev;
+	struct zerr e;
+	int fd;
+
+	fresh();
+	dev = open_dev(false);
+	memset(want, 'w', BS);
+	memcpy(want + BS, "tail", 4);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, want, BS), BS);
+	fd = zdev_backing(dev, Z0);
+	CHECK(fd >= 0);
+	CHECK_EQ(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	CHECK(reads_as(fd, want, BS));
+	CHECK_EQ(put_tail(dev, Z0, BS, "tail", 4), 0);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, CAP), 0);
+	CHECK(reads_as(fd, want, BS + 4));
+	close(fd);
+	CHECK_EQ(zdev_inject(dev, &fault), 0);
+	CHECK_EQ(zdev_backing(dev, Z0), -EOPNOTSUPP);
+	CHECK_EQ(zdev_inject(dev, &none), 0);
+	CHECK_EQ(zdev_set_cond(dev, Z0 + 1, BLK_ZONE_COND_OFFLINE), 0);
+	CHECK_EQ(zdev_backing(dev, Z0 + 1), -EOPNOTSUPP);
+	CHECK_EQ(zdev_backing(dev, NR_ZONES), -EINVAL);
+	fd = zdev_backing(dev, 0);
+	CHECK_EQ(lseek(fd, 0, SEEK_END), ZONE_SIZE);
+	close(fd);
+	CHECK_EQ(zdev_close(dev), 0);
+	/* Its tail is elsewhere now. */
+	dev = open_dev(true);
+	CHECK_EQ(zdev_backing(dev, Z0), -EOPNOTSUPP);
+	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_EQ(zdev_open(path, &cut, &dev, &e), 0);
+	CHECK_EQ(zdev_backing(dev, Z0), -EOPNOTSUPP);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+/* A full disk met by writes past the page cache, and one that was provided for. */
+static void a_full_disk_under_direct_writes(void)
+{
+	const size_t len = 128 * 1024;
+	struct zdev_geometry g = geometry;
+	char cmd[1024], image[80], *buf;
+	struct zdev *dev;
+	ssize_t ret;
+	uint64_t wp;
+
+	snprintf(image, sizeof(image), "%s/ext4", dir);
+	unit_rm_tree(path);
+	CHECK_EQ(mkdir(path, 0700), 0);
+	snprintf(cmd, sizeof(cmd), "truncate -s 8M %s && mkfs.ext4 -q -b 4096 -m 0 -O ^has_journal %s && "
+		 "mount -o loop %s %s 2>/dev/null", image, image, image, path);
+	if (system(cmd)) {
+		printf("  skipped: cannot mount a small ext4\n");
+		return;
+	}
+	CHECK(!posix_memalign((void **)&buf, 4096, len));
+	memset(buf, 'f', len);
+	strcat(path, "/d");
+	g.zone_size = g.zone_capacity = 16 << 20;
+	create(&g);
+	dev = open_dev(false);
+	CHECK_EQ(zdev_reserve(dev, Z0, 0, 4 * len), 0);
+	for (wp = 0; (ret = zdev_pwrite(dev, Z0 + 1, wp, buf, len)) == (ssize_t)len; wp += len)
+		;
+	CHECK_EQ(ret, -ENOSPC);
+	CHECK(wp >= len);
+	CHECK(zone(dev, Z0 + 1).wp >= wp);
+	CHECK_EQ(zone(dev, Z0 + 1).wp, size_of("seq-000003"));
+	CHECK_EQ(zdev_reserve(dev, Z0 + 2, 0, 8 << 20), -ENOSPC);
+	CHECK_EQ(zone(dev, Z0 + 2).wp, 0);
+	/* What was reserved is there, for both kinds of writes and a tail. */
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, buf, len), len);
+	CHECK_EQ(zdev_pwrite(dev, Z0, len, buf, BS), BS);
+	CHECK_EQ(put_tail(dev, Z0, len + BS, buf, 100), 0);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+	CHECK_EQ(zdev_close(dev), 0);
+	free(buf);
+	snprintf(path, sizeof(path), "%s/dev", dir);
+	CHECK_EQ(umount(path), 0);
+}
+
 /* ---- crashes ---- */
 
 /* What a child does to the device before it dies without closing it. */
@@ -721,6 +862,21 @@ static void kills_at_any_moment_leave_a_valid_device(void)
 	}
 }
 
+static void work_reserve(struct zdev *dev)
+{
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, block, BS), BS);
+	zdev_reserve(dev, Z0, 0, CAP);
+	zdev_reserve(dev, Z0 + 1, 0, CAP);
+}
+
+static void a_kill_leaves_no_reserved_space(void)
+{
+	dies(work_reserve);
+	CHECK_EQ(zdev_close(open_dev(false)), 0);
+	CHECK(blocks_of("seq-000002") < CAP);
+	CHECK_EQ(blocks_of("seq-000003"), 0);
+}
+
 /* ---- power cuts ---- */
 
 static void a_power_cut_takes_back_what_was_not_flushed(void)
@@ -775,7 +931,11 @@ int main(void)
 	RUN(a_short_write_leaves_whole_blocks);
 	RUN(a_failed_write_keeps_the_tail);
 	RUN(a_full_disk_is_reported);
+	RUN(reserved_space_is_given_back);
+	RUN(the_file_behind_a_zone);
+	RUN(a_full_disk_under_direct_writes);
 	RUN(kill_loses_nothing_acknowledged);
+	RUN(a_kill_leaves_no_reserved_space);
 	RUN(worn_out_zones_stay_worn_out);
 	RUN(kills_at_any_moment_leave_a_valid_device);
 	RUN(a_power_cut_takes_back_what_was_not_flushed);

@@ -3,7 +3,10 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -945,6 +948,136 @@ static uint32_t file_crc(void)
 	return crc;
 }
 
+/* ---- large writes ---- */
+
+/*
+ * Zones large enough for writes past the page cache, mixed with small ones; read
+ * back while open, after a kill, after a flush and a power loss.
+ */
+static void large_and_small_writes_mix(void)
+{
+	const struct zdev_geometry g = {
+		.block_size = 512, .zone_size = 8 << 20, .zone_capacity = 7 << 20,
+		.nr_zones = 4, .nr_conv = 1,
+	};
+	const size_t lens[] = { 131072, 4096, 1 << 20, 512, 65536, 3584, 1 << 20, 69632 };
+	char *want, *got;
+	struct iovec iov;
+	size_t wp, i, n;
+	struct med m;
+
+	CHECK(!posix_memalign((void **)&want, 4096, 8 << 20));
+	CHECK(!posix_memalign((void **)&got, 4096, 8 << 20));
+	for (i = 0; i < 8 << 20; i++)
+		want[i] = (char)(1 + i % 241 + i / 65536);
+	create(&g);
+	m = med_open(&rw);
+	for (wp = 0, i = 0; wp < g.zone_capacity; wp += n, i++) {
+		n = lens[i % 8] < g.zone_capacity - wp ? lens[i % 8] : g.zone_capacity - wp;
+		iov = (struct iovec) { want + wp, n };
+		CHECK_EQ(m.ops->write(m.img, 2, wp, &iov, 1), n);
+		/* Neighbours, so that pages around are dirty. */
+		iov = (struct iovec) { want, 512 };
+		CHECK_EQ(m.ops->write(m.img, 0, (8 << 20) - 512, &iov, 1), 512);
+		CHECK_EQ(m.ops->write(m.img, 1, 512 * i, &iov, 1), 512);
+		iov = (struct iovec) { got, wp + n };
+		CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1), wp + n);
+		CHECK(!memcmp(got, want, wp + n));
+		if (i % 4 == 3)
+			flush(&m);
+		if (i % 8 == 5) {
+			kill_it(&m);
+			m = med_open(&rw);
+			CHECK_EQ(wp_of(&m, 2), wp + n);
+		}
+	}
+	flush(&m);
+	lose_power(&m);
+	m = med_open(&rw);
+	iov = (struct iovec) { got, g.zone_capacity };
+	CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1), g.zone_capacity);
+	CHECK(!memcmp(got, want, g.zone_capacity));
+	CHECK_EQ(m.ops->close(m.img), 0);
+	free(want);
+	free(got);
+}
+
+/* ---- reserved space ---- */
+
+static long long file_blocks(void)
+{
+	struct stat st;
+
+	CHECK_EQ(stat(path, &st), 0);
+	return (long long)st.st_blocks * 512;
+}
+
+static bool tells_extents(int fd)
+{
+	struct fiemap map = { .fm_length = BS };
+
+	return !ioctl(fd, FS_IOC_FIEMAP, &map);
+}
+
+static void reserved_space_is_given_back(void)
+{
+	struct med m;
+	long long base;
+
+	create(&geometry);
+	m = med_open(&rw);
+	CHECK_EQ(put(&m, Z, 0, 'a'), BS);
+	flush(&m);
+	base = file_blocks();
+	if (m.ops->reserve(m.img, Z, BS, CAP - BS) == -EOPNOTSUPP) {
+		printf("  skipped: no space can be reserved here\n");
+		m.ops->close(m.img);
+		return;
+	}
+	CHECK(file_blocks() >= base + (long long)(CAP - BS));
+	CHECK_EQ(m.ops->reserve(m.img, Z, BS, 0), 0);
+	CHECK_EQ(file_blocks(), base);
+	/* By a reset, also of a zone without data; what is reserved after it stays. */
+	CHECK_EQ(m.ops->reserve(m.img, Z + 1, 0, CAP), 0);
+	CHECK_EQ(m.ops->reset(m.img, Z + 1), 0);
+	CHECK_EQ(file_blocks(), base);
+	CHECK_EQ(m.ops->reserve(m.img, Z, BS, CAP - BS), 0);
+	CHECK_EQ(m.ops->reset(m.img, Z), 0);
+	CHECK_EQ(m.ops->reserve(m.img, Z, 0, CAP), 0);
+	flush(&m);
+	CHECK(file_blocks() >= base + (long long)(CAP - 2 * BS));
+	/* By finish. */
+	CHECK_EQ(m.ops->finish(m.img, Z), 0);
+	CHECK(file_blocks() < base + (long long)CAP / 2);
+	/* By the close, the tail stays. */
+	CHECK_EQ(put(&m, Z + 2, 0, 'b'), BS);
+	CHECK_EQ(m.ops->reserve(m.img, Z + 2, BS, CAP - BS), 0);
+	put_tail(&m, Z + 2, "tail");
+	CHECK_EQ(m.ops->close(m.img), 0);
+	CHECK(file_blocks() <= base + 16 * BS);
+	m = med_open(&rw);
+	check_tail(&m, Z + 2, "tail");
+	CHECK_EQ(byte_at(&m, Z + 2, 0), 'b');
+	/* By the open after a crash of either kind, where the file system tells what is held. */
+	if (!tells_extents(m.img->fd)) {
+		CHECK_EQ(m.ops->close(m.img), 0);
+		return;
+	}
+	base = file_blocks();
+	CHECK_EQ(m.ops->reserve(m.img, Z + 2, BS, CAP - BS), 0);
+	CHECK_EQ(m.ops->reserve(m.img, Z + 3, 0, CAP), 0);
+	kill_it(&m);
+	m = med_open(&rw);
+	CHECK(file_blocks() <= base);
+	CHECK_EQ(m.ops->reserve(m.img, Z + 3, 0, CAP), 0);
+	flush(&m);
+	lose_power(&m);
+	m = med_open(&rw);
+	CHECK(file_blocks() <= base);
+	check_tail(&m, Z + 2, "tail");
+	CHECK_EQ(m.ops->close(m.img), 0);
+}
+
 static void readers_change_nothing(void)
 {
 	struct stat a, b;
@@ -1129,6 +1262,8 @@ int main(void)
 	RUN(conditions_survive_a_power_loss);
 	RUN(what_is_the_same_instance);
 	RUN(resets_give_space_back);
+	RUN(large_and_small_writes_mix);
+	RUN(reserved_space_is_given_back);
 	RUN(readers_change_nothing);
 	RUN(check_repairs_what_is_safe);
 	RUN(check_leaves_what_has_no_answer);

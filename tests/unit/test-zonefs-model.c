@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Random use of the default personality against arrays in memory: appends,
- * gaps, truncates, seals, resets, faults and remounts. The seed is printed;
- * give it as argument (and a number of steps) to repeat a run.
+ * gaps, truncates, seals, resets, faults and remounts, with staging and without.
+ * The seed is printed; give it as argument (and a number of steps) to repeat a run.
  */
 #include <time.h>
 
@@ -16,6 +16,9 @@ struct model {
 };
 
 static uint64_t rng;
+/* Options of the mounts; staged, an append is not on the device when it is done. */
+static const char *options;
+static bool staged;
 
 static uint64_t rnd(uint64_t below)
 {
@@ -116,6 +119,8 @@ static void do_fault(struct env *v, struct zonefs_file *f, uint64_t ino, struct 
 	enum zdev_op op = rnd(2) ? ZDEV_WRITE : ZDEV_PUT_TAIL;
 	size_t len = op == ZDEV_WRITE ? BS + rnd(BS) : 1 + rnd(10);
 
+	if (staged)
+		return;
 	if (m->size + 3 * BS > CAP || (op == ZDEV_PUT_TAIL && m->size % BS > BS - 20))
 		return;
 	t_fault(v, op, (uint32_t)ino, err, 1, 0);
@@ -141,6 +146,8 @@ static void check_all(struct env *v, struct zonefs_file *f, uint64_t ino, const 
 	uint8_t *buf = buf_of(CAP);
 
 	CHECK_EQ(t_size(v, ino), m->size);
+	if (staged)
+		CHECK_EQ(t_fsync(f), 0);
 	CHECK_EQ(t_zone(v, (uint32_t)ino).wp, m->size / BS * BS);
 	CHECK_EQ(t_read(f, 0, buf, CAP, 0), m->size);
 	CHECK(!memcmp(buf, m->data, m->size));
@@ -189,32 +196,33 @@ static void step(struct env *v, struct zonefs_file **file, struct model *model)
 
 static void remount(struct env *v, struct zonefs_file **file, struct model *model)
 {
+	char list[128];
+
 	for (unsigned k = 0; k < NR_FILES; k++) {
 		check_all(v, file[k], SEQ(k), &model[k]);
 		t_release(file[k]);
 	}
 	do_unmount(v);
-	do_mount(v, rnd(2) ? "" : "explicit-open");
+	snprintf(list, sizeof(list), "%s%s", options, rnd(2) ? "" : ",explicit-open");
+	do_mount(v, list);
 	for (unsigned k = 0; k < NR_FILES; k++) {
 		file[k] = must_open(v, SEQ(k), O_RDWR);
 		check_all(v, file[k], SEQ(k), &model[k]);
 	}
 }
 
-int main(int argc, char **argv)
+static void run(uint64_t seed, unsigned long steps)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
-	unsigned long steps = argc > 2 ? strtoul(argv[2], NULL, 0) : 3000;
 	struct zdev_geometry g = usual;
 	struct zonefs_file *file[NR_FILES];
 	struct model model[NR_FILES];
 	struct env v;
 
-	printf("seed %llu\n", (unsigned long long)seed);
+	printf("seed %llu, %s\n", (unsigned long long)seed, options);
 	fflush(stdout);
 	rng = seed * 2 + 1;
 	g.max_open = 8;
-	setup_with(&v, &g, "", "");
+	setup_with(&v, &g, "", options);
 	for (unsigned k = 0; k < NR_FILES; k++) {
 		model[k] = (struct model) { .data = buf_of(CAP) };
 		file[k] = must_open(&v, SEQ(k), O_RDWR);
@@ -229,6 +237,21 @@ int main(int argc, char **argv)
 		free(model[k].data);
 	}
 	CHECK(!t_stats(&v).read_only);
+	CHECK_EQ(t_stats(&v).staged_bytes, 0);
 	teardown(&v);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+	unsigned long steps = argc > 2 ? strtoul(argv[2], NULL, 0) : 3000;
+
+	options = "append_buffer=0";
+	run(seed, steps);
+	staged = true;
+	options = "append_buffer=1M,buffers=2M,flush_interval=0";
+	run(seed, steps);
+	options = "append_buffer=8M";
+	run(seed, steps / 4);
 	return 0;
 }

@@ -196,7 +196,7 @@ static void *fill_and_empty(void *arg)
 	return NULL;
 }
 
-static void run_reads_beside_resets(void)
+static void run_reads_beside_resets(const char *options)
 {
 	uint8_t *buf = buf_of(4 * BS);
 	struct zonefs_file *f;
@@ -204,7 +204,8 @@ static void run_reads_beside_resets(void)
 	struct env v;
 	ssize_t n;
 
-	setup(&v, "");
+	setup(&v, options);
+	atomic_store(&stop, false);
 	f = must_open(&v, SEQ(0), O_RDONLY);
 	CHECK_EQ(pthread_create(&thread, NULL, fill_and_empty, &v), 0);
 	while (!atomic_load(&stop)) {
@@ -225,8 +226,11 @@ int main(int argc, char **argv)
 
 	run("", rounds);
 	run("explicit-open", rounds);
+	run("append_buffer=1M,buffers=1M,flush_interval=1", rounds);
+	run("append_buffer=8M,explicit-open,flush_interval=0", rounds);
 	run("strict", rounds);
 	run("strict,explicit-open", rounds);
-	run_reads_beside_resets();
+	run_reads_beside_resets("");
+	run_reads_beside_resets("append_buffer=1M");
 	return 0;
 }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Large writes past the page cache. Filling pages for the first time costs more
+ * than the disk does; small writes are better off in the cache, which gathers
+ * them. Both may be mixed on one file: before a direct write the kernel writes
+ * back and drops what is cached of its range.
+ */
+#ifndef ZDEV_DIRECT_H
+#define ZDEV_DIRECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* Less than this is faster through the page cache. */
+#define DIRECT_MIN	((size_t)64 * 1024)
+
+/*
+ * A second descriptor of the open regular file fd, for direct writes. -errno where
+ * the file system has none, or of a coarser grain than our blocks.
+ */
+int direct_open(int fd);
+
+/* May this be written directly? All buffers, lengths and the offset fit its grain. */
+bool direct_fits(const struct iovec *iov, int nr_iov, size_t len, uint64_t off);
+
+/* A direct write failed with err: can it be that only the direct way is closed? */
+bool direct_refused(int err);
+
+#endif
