@@ -433,8 +433,9 @@ static int finish_file(struct dir *d, uint32_t zno, int fd)
 
 	/* First, or what was reserved would become a part of the file. */
 	ret = release(d, zno, fd);
-	if (!ret)
-		ret = file_size(fd, &size);
+	if (ret)
+		return ret;
+	ret = file_size(fd, &size);
 	if (ret || size == d->g.zone_capacity)
 		return ret;
 	ret = set_size(fd, d->g.zone_capacity);

@@ -325,7 +325,7 @@ static void a_file_too_large_is_refused_with_the_limit(void)
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
 	create(&geometry);
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &lim), 0);
-	ret = try_open(&(struct med) { NULL }, &rw, &e);
+	ret = try_open(&(struct med) { .img = NULL }, &rw, &e);
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
 	CHECK_EQ(ret, -EFBIG);
 }
