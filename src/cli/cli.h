@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "zonefsd/arena.h"
 #include "zonefsd/error.h"
 #include "zonefsd/mounted.h"
 #include "zonefsd/super.h"
@@ -130,6 +131,8 @@ struct target {
 	int		super_err;	/* 0, or why super is not valid */
 	struct zonefs_super super;	/* devices only */
 	struct zerr	super_zerr;
+	struct zonefs_arena_left left;	/* devices only: what waits for replay */
+	bool		left_settled;	/* the command sees to it itself */
 };
 
 /*
@@ -145,7 +148,8 @@ int target_open_device(const char *path, struct target *t);
 int target_try_device(const char *path, struct target *t, struct zerr *e);
 
 /*
- * Open the device anew for writing. Opening marks it as in use, so this comes
+ * Open the device anew for writing. Refused while appends wait in an arena for it,
+ * unless left_settled: they would not fit it any more. Opening marks it as in use, so this comes
  * after everything that may refuse, which then leaves the device untouched.
  * Nothing to do on a mount. 0 or EXIT_FAILED, error reported.
  */

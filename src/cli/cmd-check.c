@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* check: verify a device and the format on it, and repair what has one safe answer. */
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -125,6 +126,34 @@ static int check_content(struct target *t, bool repair, struct findings *f)
 	return ret;
 }
 
+/* Appends that a killed daemon acknowledged and did not get to the device. */
+static int check_arena(struct target *t, bool repair, struct findings *f)
+{
+	struct zonefs_arena_left left = t->left;
+	struct zerr e = { "" };
+	char line[512];
+	int ret;
+
+	if (!left.bytes && !left.refused)
+		return 0;
+	if (repair) {
+		ret = zonefs_arena_replay(t->dev, NULL, &left, &e);
+		if (ret)
+			return fail_zerr(&e, t->name, ret);
+	}
+	if (left.bytes) {
+		snprintf(line, sizeof(line), "%" PRIu64 " acknowledged bytes of %" PRIu32
+			 " zones wait in arena %s", left.bytes, left.zones, left.path);
+		problem(f, line, repair);
+	}
+	if (left.refused) {
+		snprintf(line, sizeof(line), "arena %s holds what does not fit the device",
+			 left.path);
+		problem(f, line, repair);
+	}
+	return 0;
+}
+
 /* Damaged is what a check is there to tell; anything else kept it from looking. */
 static int open_failed(const struct zerr *e, const char *path, int err, struct findings *f)
 {
@@ -171,8 +200,11 @@ static int check(const char *path, bool repair, struct findings *f)
 	ret = target_try_device(path, &t, &e);
 	if (ret)
 		return open_failed(&e, path, ret, f);
+	t.left_settled = true;
 	if (repair)
 		ret = target_make_writable(&t);
+	if (!ret)
+		ret = check_arena(&t, repair, f);
 	if (!ret)
 		ret = check_content(&t, repair, f);
 	return target_close(&t, ret);

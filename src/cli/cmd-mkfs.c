@@ -169,6 +169,9 @@ static int format(struct target *t, const struct zonefs_super *sb)
 	struct zerr e = { "" };
 	int ret;
 
+	ret = zonefs_arena_discard(t->dev, &e);
+	if (ret)
+		return fail_zerr(&e, t->name, ret);
 	progress_start(&p, "mkfs");
 	ret = zonefs_format(t->dev, sb, progress_update, &p, &e);
 	progress_end(&p);
@@ -227,6 +230,8 @@ static int run_mkfs(struct args *a)
 		return ret;
 	if (!force)
 		ret = probe_content(&t);
+	/* All data goes, and what waits with it. */
+	t.left_settled = true;
 	if (!ret)
 		ret = target_make_writable(&t);
 	if (!ret)

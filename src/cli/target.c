@@ -89,7 +89,22 @@ static int open_device(struct target *t, bool write, struct zerr *e)
 	/* A damaged super block counts: its zone is not ours to give away. */
 	t->super_err = zonefs_super_read(t->dev, &t->super, &t->super_zerr);
 	t->formatted = !t->super_err || t->super_err == -EINVAL;
-	return 0;
+	if (t->super_err)
+		return 0;
+	ret = zonefs_arena_pending(t->dev, NULL, &t->left, e);
+	if (ret) {
+		zdev_close(t->dev);
+		t->dev = NULL;
+	}
+	return ret;
+}
+
+/* What is on the device is not all there is. */
+static void tell_what_waits(const struct target *t)
+{
+	if (t->left.bytes)
+		fail("%s: note: %" PRIu64 " acknowledged bytes of a killed daemon wait in %s "
+		     "for the next mount", t->name, t->left.bytes, t->left.path);
 }
 
 int target_open(const char *path, struct target *t)
@@ -109,7 +124,10 @@ int target_open(const char *path, struct target *t)
 		return ret;
 	}
 	ret = open_device(t, false, &e);
-	return ret ? fail_zerr(&e, path, ret) : 0;
+	if (ret)
+		return fail_zerr(&e, path, ret);
+	tell_what_waits(t);
+	return 0;
 }
 
 int target_try_device(const char *path, struct target *t, struct zerr *e)
@@ -146,6 +164,9 @@ int target_make_writable(struct target *t)
 
 	if (!t->dev)
 		return 0;
+	if (t->left.bytes && !t->left_settled)
+		return fail("%s: acknowledged bytes wait in %s; mount the device, or have "
+			    "check --repair replay them", t->name, t->left.path);
 	ret = zdev_close(t->dev);
 	t->dev = NULL;
 	if (!ret)

@@ -204,7 +204,7 @@ static int cmd_seal(struct args *c)
 
 static int cmd_sync(struct args *c)
 {
-	return zdev_command(c->m->dev, ZDEV_FLUSH, ZDEV_ALL_ZONES);
+	return zonefs_sync(c->m->fs);
 }
 
 /* One of the options that a remount may change. */

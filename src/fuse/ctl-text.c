@@ -139,6 +139,11 @@ int ctl_text_stats(struct mnt *m, FILE *out)
 		{ "tails_dropped", st.tails_dropped },
 		{ "tails_padded", st.tails_padded },
 		{ "io_errors", st.io_errors }, { "recoveries", st.recoveries },
+		{ "staged_bytes", st.staged_bytes }, { "stage_writes", st.stage_writes },
+		{ "stage_write_bytes", st.stage_write_bytes },
+		{ "stage_waits", st.stage_waits }, { "arena_bytes", st.arena_bytes },
+		{ "late_errors", st.late_errors },
+		{ "replayed_bytes", st.replayed_bytes },
 		{ "read_only", st.read_only },
 		{ "passthrough", on }, { "passthrough_files", nr_through },
 	};

@@ -42,7 +42,7 @@ static const struct ctl_entry entries[] = {
 /* One thread that works off requests in order. */
 struct worker {
 	pthread_t	thread;
-	void		(*run)(struct freq *f);	/* finishes f */
+	int		(*run)(struct freq *f);	/* 0 or -errno */
 
 	pthread_mutex_t	lock;		/* guards all below */
 	pthread_cond_t	wake;
@@ -77,6 +77,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct freq *f;
+	int ret;
 
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
@@ -95,15 +96,19 @@ static void *worker_main(void *arg)
 		if (w->stop)
 			atomic_store(&f->stop, true);
 		pthread_mutex_unlock(&w->lock);
-		w->run(f);
+		ret = w->run(f);
+		/* worker_stop must not find it when it is gone. */
 		pthread_mutex_lock(&w->lock);
 		w->current = NULL;
+		pthread_mutex_unlock(&w->lock);
+		freq_finish(f, ret);
+		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
 }
 
-static bool worker_start(struct worker *w, void (*run)(struct freq *f))
+static bool worker_start(struct worker *w, int (*run)(struct freq *f))
 {
 	w->run = run;
 	w->end = &w->first;
@@ -127,8 +132,6 @@ static void worker_add(struct worker *w, struct freq *f)
 	bool taken;
 
 	f->cancel = set_stop;
-	if (!freq_submit(f, true))
-		return;
 	pthread_mutex_lock(&w->lock);
 	taken = w->nr < CTL_QUEUE_MAX && !w->stop;
 	if (taken) {
@@ -139,8 +142,10 @@ static void worker_add(struct worker *w, struct freq *f)
 		pthread_cond_signal(&w->wake);
 	}
 	pthread_mutex_unlock(&w->lock);
-	if (!taken)
-		freq_finish(f, -EAGAIN);
+	if (taken)
+		freq_submitted(f, true);
+	else
+		freq_fail(f, EAGAIN);
 }
 
 static void worker_stop(struct worker *w)
@@ -358,9 +363,9 @@ static void report_reply(struct freq *f, ssize_t result)
 		reply_slice(f->req, f->h->ctl, f->size, 0);
 }
 
-static void run_report(struct freq *f)
+static int run_report(struct freq *f)
 {
-	freq_finish(f, atomic_load(&f->stop) ? -EINTR : make_text(f->h->ctl));
+	return atomic_load(&f->stop) ? -EINTR : make_text(f->h->ctl);
 }
 
 void ctl_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
@@ -397,7 +402,7 @@ static void command_reply(struct freq *f, ssize_t result)
 	free(f->line);
 }
 
-static void run_command(struct freq *f)
+static int run_command(struct freq *f)
 {
 	int ret = -EINTR;
 
@@ -405,7 +410,7 @@ static void run_command(struct freq *f)
 		ret = ctl_command(f->m, f->line, &f->stop);
 	/* Whoever reads a file after the answer must not see an old size. */
 	notify_flush(f->m->notify);
-	freq_finish(f, ret);
+	return ret;
 }
 
 /* The line in data without its newline, or NULL with the errno in *err. */

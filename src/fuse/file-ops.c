@@ -100,8 +100,8 @@ void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	}
 	f->h = h;
 	f->zr.done = open_done;
-	if (freq_submit(f, true))
-		zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
+	zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
+	freq_submitted(f, true);
 }
 
 static void release_reply(struct freq *f, ssize_t result)
@@ -126,8 +126,8 @@ void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	if (!f)
 		return;
 	f->h = h;
-	if (freq_submit(f, false))
-		zonefs_release(h->file, &f->zr);
+	zonefs_release(h->file, &f->zr);
+	freq_submitted(f, false);
 }
 
 /* ---- data ---- */
@@ -161,8 +161,8 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 		freq_fail(f, f->buf ? EINVAL : ENOMEM);
 		return;
 	}
-	if (freq_submit(f, true))
-		zonefs_read(h->file, fi->flags, f->buf->data, size, off, &f->zr);
+	zonefs_read(h->file, fi->flags, f->buf->data, size, off, &f->zr);
+	freq_submitted(f, true);
 }
 
 static void write_reply(struct freq *f, ssize_t result)
@@ -173,7 +173,8 @@ static void write_reply(struct freq *f, ssize_t result)
 		fuse_reply_err(f->req, -result);
 	else
 		fuse_reply_write(f->req, result);
-	iobuf_put(f->m->pool, f->buf);
+	if (!f->buf_lent)
+		iobuf_put(f->m->pool, f->buf);
 }
 
 /* Drop the page in which an append began before anybody hears of it, see onode. */
@@ -217,15 +218,16 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 	f->h = h;
 	f->off = off;
 	f->ino = ino_of(m, node);
-	f->buf = iobuf_take(data);
+	f->buf = iobuf_of(data);
+	f->buf_lent = true;
 	/* Write-back of a shared map carries no access mode. */
 	flags = (fi->flags & ~O_ACCMODE) | (h->flags & O_ACCMODE);
 	if (h->seq) {
 		handle_append_begin(m, h);
 		f->zr.done = append_done;
 	}
-	if (freq_submit(f, true))
-		zonefs_write(h->file, flags, data, size, off, &f->zr);
+	zonefs_write(h->file, flags, data, size, off, &f->zr);
+	freq_submitted(f, true);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
@@ -238,8 +240,10 @@ void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		return;
 	}
 	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
-	if (f && freq_submit(f, false))
-		zonefs_flush(h->file, &f->zr);
+	if (!f)
+		return;
+	zonefs_flush(h->file, &f->zr);
+	freq_submitted(f, false);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
@@ -252,8 +256,10 @@ void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_in
 		return;
 	}
 	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
-	if (f && freq_submit(f, true))
-		zonefs_fsync(h->file, &f->zr);
+	if (!f)
+		return;
+	zonefs_fsync(h->file, &f->zr);
+	freq_submitted(f, true);
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,

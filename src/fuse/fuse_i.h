@@ -54,9 +54,11 @@ struct mnt {
 	uint64_t	root_ino;
 	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
 
+	atomic_uint	nr_requests;	/* freqs that are not answered, and 1 until freq_drain */
+
 	pthread_mutex_t	lock;		/* guards all below */
-	pthread_cond_t	idle;		/* nr_requests became 0 */
-	uint32_t	nr_requests;	/* freqs that are not answered */
+	pthread_cond_t	idle;		/* drained */
+	bool		drained;	/* nr_requests became 0 */
 	struct handle	*handles;	/* all that are open */
 	struct onode	*onodes[256];	/* open inodes, hashed by inode number */
 	uint32_t	nr_writers;	/* handles open for writing */
@@ -110,11 +112,10 @@ struct iobuf *iobuf_get(struct iobuf_pool *p);
 void iobuf_put(struct iobuf_pool *p, struct iobuf *b);
 /* Give the memory of unused buffers back. */
 void iobuf_trim(struct iobuf_pool *p);
-/*
- * Take the buffer away from the thread that received data (the payload of the
- * WRITE that this thread is handling), which will get itself another one.
- */
-struct iobuf *iobuf_take(const char *data);
+/* The buffer of data, the payload of the WRITE that this thread is handling. */
+struct iobuf *iobuf_of(const char *data);
+/* Take it away from this thread, which will get itself another one. */
+void iobuf_take(struct iobuf *b);
 
 /* ---- loop.c: the threads that receive requests ---- */
 
@@ -144,6 +145,7 @@ struct freq {
 
 	struct handle	*h;
 	struct iobuf	*buf;
+	bool		buf_lent;	/* by the receiver, until f has to wait */
 	uint64_t	off;
 	size_t		size;
 	uint64_t	ino;
@@ -153,10 +155,14 @@ struct freq {
 	atomic_bool	stop;		/* the command shall end early */
 
 	bool		interruptible;
-	/* Orders completion and interrupt, guards all below. Taken by zonefs's done(). */
+	/*
+	 * Orders submission, completion and interrupt, guards all below. Taken by
+	 * zonefs's done().
+	 */
 	pthread_mutex_t	lock;
-	bool		submitted;	/* and cancel can do something about it */
-	bool		finished, interrupted;
+	bool		on_its_own;	/* the submitter has let go of it */
+	bool		finished;
+	bool		past_cancel;	/* cancel can do nothing about it */
 };
 
 /* NULL after answering ENOMEM. */
@@ -165,13 +171,16 @@ struct freq *freq_new(struct mnt *m, fuse_req_t req,
 /* Answer now with -errno: for what fails before it is submitted. */
 void freq_fail(struct freq *f, int err);
 /*
- * To be called right before the zonefs call that takes &f->zr; false when the
- * request was interrupted and has been answered already.
+ * To be called by the submitter right after the zonefs call that takes &f->zr, or
+ * whatever else will finish f: until then f is kept, after it f may be gone.
  */
-bool freq_submit(struct freq *f, bool interruptible);
+void freq_submitted(struct freq *f, bool interruptible);
 /* What f was submitted to is done with it, though it is not answered yet. */
 void freq_past_cancel(struct freq *f);
-/* Answer and free f: zonefs's done callback, and whoever else ends a request. */
+/*
+ * Answer and free f, or have its submitter do it: zonefs's done callback, and
+ * whoever else ends a request.
+ */
 void freq_finish(struct freq *f, ssize_t result);
 /* Wait until every request is answered. */
 void freq_drain(struct mnt *m);

@@ -122,11 +122,13 @@ void iobuf_trim(struct iobuf_pool *p)
 	}
 }
 
-struct iobuf *iobuf_take(const char *data)
+struct iobuf *iobuf_of(const char *data)
 {
-	struct iobuf *b = (struct iobuf *)((uintptr_t)data - IOBUF_HEAD);
+	return (struct iobuf *)((uintptr_t)data - IOBUF_HEAD);
+}
 
+void iobuf_take(struct iobuf *b)
+{
 	*b->slot = NULL;
 	b->slot = NULL;
-	return b;
 }

@@ -150,8 +150,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int val
 	setattr_args(&f->set, st, valid);
 	if (fi)
 		f->set.file = handle_of(fi)->file;
-	if (freq_submit(f, true))
-		zonefs_setattr(m->fs, f->ino, &f->set, &f->zr);
+	zonefs_setattr(m->fs, f->ino, &f->set, &f->zr);
+	freq_submitted(f, true);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t node)

@@ -3,19 +3,27 @@
  * A request between its arrival and its answer. Handlers never wait: the answer
  * comes from zonefs's completion, on whatever thread that runs. An interrupt of
  * the client may arrive at any moment in between and asks zonefs to give up.
+ *
+ * Most requests complete before the call that takes them returns. Such a one is
+ * answered by the thread that received it, and costs nothing of what only those
+ * that wait need: the interrupt, two of libfuse's locks each time, and a buffer
+ * of their own.
  */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fuse_i.h"
 
-static void count_request(struct mnt *m, int by)
+/* The last one after freq_drain took the mount's own count away. */
+static void uncount(struct mnt *m)
 {
+	if (atomic_fetch_sub(&m->nr_requests, 1) != 1)
+		return;
 	pthread_mutex_lock(&m->lock);
-	m->nr_requests += by;
-	if (!m->nr_requests)
-		pthread_cond_broadcast(&m->idle);
+	m->drained = true;
+	pthread_cond_broadcast(&m->idle);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -32,20 +40,35 @@ static void freq_cancel(struct freq *f)
 struct freq *freq_new(struct mnt *m, fuse_req_t req,
 		      void (*reply)(struct freq *f, ssize_t result))
 {
-	struct freq *f = calloc(1, sizeof(*f));
+	/* Not calloc, which takes a lock where malloc has a cache for each thread. */
+	struct freq *f = malloc(sizeof(*f));
 
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
 		return NULL;
 	}
+	memset(f, 0, sizeof(*f));
 	f->m = m;
 	f->req = req;
 	f->reply = reply;
 	f->zr.done = freq_done;
 	f->cancel = freq_cancel;
 	pthread_mutex_init(&f->lock, NULL);
-	count_request(m, 1);
+	atomic_fetch_add(&m->nr_requests, 1);
 	return f;
+}
+
+static void answer(struct freq *f)
+{
+	struct mnt *m = f->m;
+
+	/* After this no interrupt runs any more or will: libfuse has a lock for it. */
+	if (f->interruptible)
+		fuse_req_interrupt_func(f->req, NULL, NULL);
+	f->reply(f, f->result);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+	uncount(m);
 }
 
 /* libfuse holds the lock of req, and req stays valid until we return. */
@@ -54,60 +77,75 @@ static void freq_interrupt(fuse_req_t req, void *data)
 	struct freq *f = data;
 
 	pthread_mutex_lock(&f->lock);
-	f->interrupted = true;
-	if (f->submitted && !f->finished)
+	if (!f->finished && !f->past_cancel)
 		f->cancel(f);
 	pthread_mutex_unlock(&f->lock);
 }
 
-bool freq_submit(struct freq *f, bool interruptible)
+/* True if f is finished. Else whoever finishes it answers it. */
+static bool let_go(struct freq *f)
 {
-	bool go_on;
+	bool finished;
 
-	f->interruptible = interruptible;
-	if (interruptible)
-		fuse_req_interrupt_func(f->req, freq_interrupt, f);
 	pthread_mutex_lock(&f->lock);
-	go_on = !f->interrupted;
-	f->submitted = go_on;
+	finished = f->finished;
+	f->on_its_own = !finished;
+	if (!finished && f->buf_lent) {
+		iobuf_take(f->buf);
+		f->buf_lent = false;
+	}
 	pthread_mutex_unlock(&f->lock);
-	if (!go_on)
-		freq_finish(f, -EINTR);
-	return go_on;
+	return finished;
+}
+
+void freq_submitted(struct freq *f, bool interruptible)
+{
+	bool finished = false;
+
+	if (interruptible) {
+		pthread_mutex_lock(&f->lock);
+		finished = f->finished;
+		pthread_mutex_unlock(&f->lock);
+		f->interruptible = !finished;
+		/* It may come at once, if the client was faster. */
+		if (!finished)
+			fuse_req_interrupt_func(f->req, freq_interrupt, f);
+	}
+	if (finished || let_go(f))
+		answer(f);
 }
 
 void freq_past_cancel(struct freq *f)
 {
 	pthread_mutex_lock(&f->lock);
-	f->submitted = false;
+	f->past_cancel = true;
 	pthread_mutex_unlock(&f->lock);
 }
 
 void freq_fail(struct freq *f, int err)
 {
-	freq_finish(f, -err);
+	f->result = -err;
+	answer(f);
 }
 
 void freq_finish(struct freq *f, ssize_t result)
 {
-	struct mnt *m = f->m;
+	bool on_its_own;
 
 	pthread_mutex_lock(&f->lock);
 	f->finished = true;
+	f->result = result;
+	on_its_own = f->on_its_own;
 	pthread_mutex_unlock(&f->lock);
-	/* After this no interrupt runs any more or will: libfuse has a lock for it. */
-	if (f->interruptible)
-		fuse_req_interrupt_func(f->req, NULL, NULL);
-	f->reply(f, result);
-	pthread_mutex_destroy(&f->lock);
-	free(f);
-	count_request(m, -1);
+	if (on_its_own)
+		answer(f);
 }
 
 void freq_drain(struct mnt *m)
 {
+	uncount(m);
 	pthread_mutex_lock(&m->lock);
-	while (m->nr_requests)
+	while (!m->drained)
 		pthread_cond_wait(&m->idle, &m->lock);
 	pthread_mutex_unlock(&m->lock);
 }

@@ -299,6 +299,7 @@ int serve_start(const struct options *o, const struct zlog *log, struct serve **
 	s->signal_fd = -1;
 	pthread_mutex_init(&s->m.lock, NULL);
 	pthread_cond_init(&s->m.idle, NULL);
+	atomic_init(&s->m.nr_requests, 1);
 	s->m.pool = iobuf_pool_new();
 	ret = s->m.pool ? start(s, e) : zerr_errno(e, ENOMEM, "%s", o->device);
 	if (ret)

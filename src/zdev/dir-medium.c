@@ -193,6 +193,18 @@ static int move_iov(int fd, bool write, uint64_t pos, const struct iovec *iov,
 	return move_rest(fd, write, pos, iov, nr_iov, done);
 }
 
+/* A zone that was flushed after its last write will be flushed after this one. */
+static bool goes_direct(struct dir *d, uint32_t zno, const struct iovec *iov, int nr_iov,
+			uint64_t pos)
+{
+	size_t len = zdev_iov_len(iov, nr_iov);
+
+	if (len < DIRECT_MIN &&
+	    (len < DIRECT_MIN_FLUSHED || !has_flag(d, zno, DIR_FLUSHED)))
+		return false;
+	return nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, pos);
+}
+
 /*
  * Write past the page cache what is large and aligned. A short direct write ends
  * anywhere, so the rest goes the other way, and brings the error if there is one.
@@ -203,7 +215,7 @@ static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct
 	int fd = DIR_NO_FD;
 	ssize_t n;
 
-	if (nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, zdev_iov_len(iov, nr_iov), pos))
+	if (goes_direct(d, f->zno, iov, nr_iov, pos))
 		fd = dir_fd_direct(d, f);
 	if (fd == DIR_NO_FD)
 		return move_iov(f->fd, true, pos, iov, nr_iov, done);
@@ -425,8 +437,9 @@ static int finish_file(struct dir *d, uint32_t zno, int fd)
 
 	/* First, or what was reserved would become a part of the file. */
 	ret = release(d, zno, fd);
-	if (!ret)
-		ret = file_size(fd, &size);
+	if (ret)
+		return ret;
+	ret = file_size(fd, &size);
 	if (ret || size == d->g.zone_capacity)
 		return ret;
 	ret = set_size(fd, d->g.zone_capacity);

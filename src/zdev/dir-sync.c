@@ -23,6 +23,7 @@ void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail)
 	if (!(*flags & DIR_DIRTY))
 		d->nr_dirty++;
 	*flags |= DIR_DIRTY | DIR_TOUCHED;
+	*flags &= (uint16_t)~DIR_FLUSHED;
 	if (tail)
 		*flags |= DIR_TAIL;
 	else
@@ -51,6 +52,7 @@ int dir_sync_fd(struct dir *d, uint32_t zno, int fd)
 		*flags &= (uint16_t)~DIR_SYNCING;
 		if (!err && (*flags & DIR_DIRTY) && !(*flags & DIR_TOUCHED)) {
 			*flags &= (uint16_t)~DIR_DIRTY;
+			*flags |= DIR_FLUSHED;
 			d->nr_dirty--;
 		}
 	}

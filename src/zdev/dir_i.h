@@ -107,6 +107,7 @@ enum {
 	DIR_RO		= 64,	/* read-only for good */
 	DIR_OFF		= 128,	/* offline for good */
 	DIR_RESERVED	= 256,	/* the file may have space beyond its size */
+	DIR_FLUSHED	= 512,	/* a flush came after the last change */
 };
 
 /* An open zone file. */

@@ -40,13 +40,11 @@ int direct_open(int fd)
 	return direct < 0 ? -errno : direct;
 }
 
-bool direct_fits(const struct iovec *iov, int nr_iov, size_t len, uint64_t off)
+bool direct_fits(const struct iovec *iov, int nr_iov, uint64_t off)
 {
 	uintptr_t all = (uintptr_t)off;
 	int i;
 
-	if (len < DIRECT_MIN)
-		return false;
 	for (i = 0; i < nr_iov; i++)
 		all |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
 	return !(all % GRAIN);

@@ -13,8 +13,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* Less than this is faster through the page cache. */
-#define DIRECT_MIN	((size_t)64 * 1024)
+/* Less than this is faster through the page cache ... */
+#define DIRECT_MIN		((size_t)64 * 1024)
+/* ... unless it is flushed right away: then the cache is one more stop. */
+#define DIRECT_MIN_FLUSHED	((size_t)4096)
 
 /*
  * A second descriptor of the open regular file fd, for direct writes. -errno where
@@ -22,8 +24,8 @@
  */
 int direct_open(int fd);
 
-/* May this be written directly? All buffers, lengths and the offset fit its grain. */
-bool direct_fits(const struct iovec *iov, int nr_iov, size_t len, uint64_t off);
+/* Do all buffers, lengths and the offset fit the grain of direct writes? */
+bool direct_fits(const struct iovec *iov, int nr_iov, uint64_t off);
 
 /* A direct write failed with err: can it be that only the direct way is closed? */
 bool direct_refused(int err);

@@ -208,6 +208,21 @@ static ssize_t call_medium(struct emu *emu, struct zdev_io *io)
 
 /* ---- operations ---- */
 
+/*
+ * Whether a reset counts where there was no more than a tail is the medium's to
+ * say: users compare the count with one that was reported before a reopen.
+ */
+static void learn_resets(struct emu *emu, uint32_t zno)
+{
+	struct emu_zone_state st = { 0 };
+
+	if (!emu->conds.count_resets || emu->ops->load(emu->medium, zno, &st))
+		return;
+	pthread_mutex_lock(&emu->lock);
+	emu->conds.zones[zno].resets = st.resets;
+	pthread_mutex_unlock(&emu->lock);
+}
+
 static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
 {
 	struct emu_zone *z = &emu->conds.zones[io->zno];
@@ -237,6 +252,8 @@ static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
 	/* If this fails too the zone stays marked, and the next in turn tries again. */
 	if (ret < 0)
 		reload(emu, io->zno);
+	else if (io->op == ZDEV_RESET)
+		learn_resets(emu, io->zno);
 	return ret;
 }
 

@@ -36,7 +36,7 @@ struct emu_medium_ops {
 	 */
 	ssize_t	(*write)(void *m, uint32_t zno, uint64_t pos,
 			 const struct iovec *iov, int nr_iov);
-	/* wp 0, data and tail gone. One more in resets, unless wp was 0 before. */
+	/* wp 0, data and tail gone. One more in resets, unless nothing was there. */
 	int	(*reset)(void *m, uint32_t zno);
 	int	(*finish)(void *m, uint32_t zno);	/* wp := capacity, the rest reads zero */
 	/*

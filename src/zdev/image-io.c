@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -115,9 +116,10 @@ int image_next_allocated(int fd, uint64_t *off, uint64_t end, uint64_t *alloc_en
 
 	if (*off >= end)
 		return 0;
-	u.map = (struct fiemap) {
-		.fm_start = *off, .fm_length = end - *off, .fm_extent_count = 1,
-	};
+	memset(&u, 0, sizeof(u));
+	u.map.fm_start = *off;
+	u.map.fm_length = end - *off;
+	u.map.fm_extent_count = 1;
 	if (ioctl(fd, FS_IOC_FIEMAP, &u.map))
 		return image_next_data(fd, off, end, alloc_end);
 	if (!u.map.fm_mapped_extents || x->fe_logical >= end)

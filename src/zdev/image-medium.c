@@ -67,14 +67,15 @@ static bool cached_alone(const struct image_layout *lay, uint32_t zno, uint64_t 
 
 /*
  * Past the page cache what is large and aligned, while the file system lets us. Not
- * on conventional zones: several may write to one place at once.
+ * on conventional zones: several may write to one place at once. A small write
+ * that is flushed gains nothing, as the table's page takes longer.
  */
 static ssize_t write_either(struct image *img, uint32_t zno, const struct iovec *iov,
 			    int nr_iov, size_t len, uint64_t off)
 {
 	ssize_t ret;
 
-	if (img->direct < 0 || !direct_fits(iov, nr_iov, len, off) ||
+	if (img->direct < 0 || len < DIRECT_MIN || !direct_fits(iov, nr_iov, off) ||
 	    image_is_conv(&img->layout, zno) ||
 	    !cached_alone(&img->layout, zno, off, len))
 		return image_writev(img->fd, iov, nr_iov, len, off);

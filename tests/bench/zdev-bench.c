@@ -60,6 +60,8 @@ static const struct work works[] = {
 	{ "append-4k-8zones", .len = 4096, .jobs = 8, .depth = 1 },
 	{ "append-4k-8zones-fsync", .len = 4096, .jobs = 8, .depth = 1, .flush = true },
 	{ "append-128k-8zones", .len = 131072, .jobs = 8, .depth = 1 },
+	{ "append-128k-8zones-reserved", .len = 131072, .jobs = 8, .depth = 1,
+	  .reserve = true },
 	{ "read-4k", .len = 4096, .jobs = 1, .depth = 1, .read = true, .random = true },
 	{ "read-4k-depth32", .len = 4096, .jobs = 1, .depth = 32, .read = true,
 	  .random = true },
@@ -402,7 +404,7 @@ static void measure_all(const struct work *w, const char *folder)
 			rate[k][r] = measure(w, (enum kind)k, folder);
 			ratio[k][r] = rate[k][r] / rate[RAW][r];
 		}
-	printf("%-26s %9.0f %9.0f %9.0f   %5.2f  %5.2f\n", w->name, median(rate[RAW], rounds),
+	printf("%-28s %9.0f %9.0f %9.0f   %5.2f  %5.2f\n", w->name, median(rate[RAW], rounds),
 	       median(rate[DIR_LAYOUT], rounds), median(rate[IMAGE], rounds),
 	       median(ratio[DIR_LAYOUT], rounds), median(ratio[IMAGE], rounds));
 	fflush(stdout);
@@ -502,11 +504,11 @@ int main(int argc, char **argv)
 	if (optind == argc || rounds < 1 || rounds > MAX_ROUNDS)
 		errx(2, "usage: zdev-bench [-s SECONDS] [-r ROUNDS] [-z ZONES] FOLDER [NAME...]");
 	if (zones) {
-		measure_open(argv[optind], DIR_LAYOUT, zones);
 		measure_open(argv[optind], IMAGE, zones);
+		measure_open(argv[optind], DIR_LAYOUT, zones);
 		return 0;
 	}
-	printf("%-26s %9s %9s %9s   %5s  %5s\n", "operations a second", "raw", "dir", "image",
+	printf("%-28s %9s %9s %9s   %5s  %5s\n", "operations a second", "raw", "dir", "image",
 	       "dir", "image");
 	for (i = 0; i < NR_WORKS; i++) {
 		bool chosen = argc == optind + 1;

@@ -238,6 +238,7 @@ static int write_files(struct run *r, double seconds)
 struct seen {
 	uint64_t	len;		/* what stat says */
 	uint64_t	capacity;
+	uint64_t	block;
 };
 
 /* The first place at or after off that is not zero, or len. */
@@ -259,6 +260,7 @@ static char *read_file(const char *path, struct seen *s)
 		die(path);
 	s->len = st.st_size;
 	s->capacity = st.st_blocks * 512;
+	s->block = st.st_blksize;
 	data = malloc(s->len + 1);
 	if (!data)
 		die(path);
@@ -310,6 +312,25 @@ static bool matches(const struct run *r, int i, const char *data, const struct s
 	return false;
 }
 
+/*
+ * A finish first completes the partial last block with zeros. Killed between the
+ * two it leaves all that was written, and zeros to the end of that block: then
+ * the user calls it again.
+ */
+static bool finish_again(const struct run *r, int i, const char *data,
+			 const struct seen *s)
+{
+	struct entry *e = &r->st->file[i];
+
+	if (e->pending != FINISH || s->len <= e->acked || s->len - e->acked >= s->block ||
+	    s->len % s->block || !holds(r, i, data, s->len, e->gen, e->acked))
+		return false;
+	if (truncate(r->path[i], s->capacity))
+		die(r->path[i]);
+	e->full = true;
+	return true;
+}
+
 static bool verify_kill(const struct run *r, int i, const char *data,
 			const struct seen *s)
 {
@@ -325,7 +346,8 @@ static bool verify_kill(const struct run *r, int i, const char *data,
 	if (e.full)
 		return s->len == s->capacity &&
 		       holds(r, i, data, s->len, e.gen, e.acked);
-	return matches(r, i, data, s, e.gen, e.acked, max, e.pending == FINISH);
+	return finish_again(r, i, data, s) ||
+	       matches(r, i, data, s, e.gen, e.acked, max, e.pending == FINISH);
 }
 
 static bool verify_power(const struct run *r, int i, const char *data,
