@@ -4,7 +4,8 @@
  * CAP_DAC_OVERRIDE where files of the device belong to somebody else: root may
  * mount anybody's, and a directory opens its zone files when they are used. The
  * others keep CAP_SYS_ADMIN: to show "ro" after an error, and to unmount at a
- * signal.
+ * signal; and CAP_DAC_OVERRIDE as well where the device needs it, for they close
+ * it and carry out some commands on it.
  */
 #include "caps.h"
 
@@ -14,27 +15,32 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEP_NONE	UINT32_MAX
+#define KEEP_NONE	0
+#define KEEP(cap)	(UINT64_C(1) << (cap))
 
-/* Leave the calling thread with cap, if it has it, in the given sets. */
-static int keep(unsigned cap, capng_type_t sets)
+/* Leave the calling thread with the caps that it has of those wanted, in the given sets. */
+static int keep(uint64_t wanted, capng_type_t sets)
 {
-	bool have;
+	uint64_t have = 0;
 
 	if (capng_get_caps_process())
 		return -EIO;
-	have = cap != KEEP_NONE && capng_have_capability(CAPNG_PERMITTED, cap);
+	for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+		if (wanted & KEEP(i) && capng_have_capability(CAPNG_PERMITTED, i))
+			have |= KEEP(i);
 	if (sets & CAPNG_PERMITTED)
 		capng_clear(CAPNG_SELECT_CAPS);
 	else
 		for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
 			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE, i);
-	if (have)
-		capng_update(CAPNG_ADD, sets, cap);
+	for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+		if (have & KEEP(i))
+			capng_update(CAPNG_ADD, sets, i);
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
 
@@ -69,6 +75,7 @@ struct device_run {
 	void		*arg;
 	int		ret;
 	bool		failed;		/* before fn */
+	bool		override;	/* the device needs CAP_DAC_OVERRIDE */
 };
 
 static void *run_for_device(void *arg)
@@ -76,8 +83,9 @@ static void *run_for_device(void *arg)
 	struct device_run *r = arg;
 
 	r->ret = keep(KEEP_NONE, CAPNG_EFFECTIVE);
+	r->override = !r->ret && !may_use_device(r->path);
 	if (!r->ret)
-		r->ret = keep(may_use_device(r->path) ? KEEP_NONE : CAP_DAC_OVERRIDE,
+		r->ret = keep(r->override ? KEEP(CAP_DAC_OVERRIDE) : KEEP_NONE,
 			      CAPNG_EFFECTIVE | CAPNG_PERMITTED);
 	r->failed = r->ret != 0;
 	if (!r->failed)
@@ -86,24 +94,26 @@ static void *run_for_device(void *arg)
 }
 
 int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
-			struct zerr *e)
+			bool *override, struct zerr *e)
 {
 	struct device_run r = { .path = path, .fn = fn, .arg = arg };
 	pthread_t thread;
 	int ret;
 
+	*override = false;
 	if (geteuid() != 0)
 		return fn(arg);
 	ret = pthread_create(&thread, NULL, run_for_device, &r);
 	if (ret)
 		return zerr_errno(e, ret, "cannot start a thread");
 	pthread_join(thread, NULL);
+	*override = r.override;
 	if (r.failed)
 		return zerr_errno(e, -r.ret, "cannot drop capabilities");
 	return r.ret;
 }
 
-int caps_drop(struct zerr *e)
+int caps_drop(bool override, struct zerr *e)
 {
 	int ret;
 
@@ -114,6 +124,7 @@ int caps_drop(struct zerr *e)
 		return 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return zerr_errno(e, errno, "cannot give up privileges");
-	ret = keep(CAP_SYS_ADMIN, CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+	ret = keep(KEEP(CAP_SYS_ADMIN) | (override ? KEEP(CAP_DAC_OVERRIDE) : 0),
+		   CAPNG_EFFECTIVE | CAPNG_PERMITTED);
 	return ret ? zerr_errno(e, -ret, "cannot drop capabilities") : 0;
 }

@@ -260,17 +260,18 @@ static int teardown(struct serve *s, struct zerr *e)
 static int start(struct serve *s, struct zerr *e)
 {
 	struct open_args a = { .m = &s->m, .e = e };
+	bool override = false;
 	int ret;
 
 	ret = block_signals(s, e);
 	if (!ret)
 		ret = new_session(&s->m, e);
 	if (!ret)
-		ret = caps_run_for_device(s->m.opts->device, open_device, &a, e);
+		ret = caps_run_for_device(s->m.opts->device, open_device, &a, &override, e);
 	if (!ret)
 		ret = mount_session(s, e);
 	if (!ret)
-		ret = caps_drop(e);
+		ret = caps_drop(override, e);
 	if (!ret)
 		ret = start_threads(s, e);
 	return ret;
