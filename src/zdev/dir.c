@@ -36,6 +36,7 @@ void dir_abandon(void *medium)
 
 	dir_fds_close(d);
 	dir_meta_free(&d->meta);
+	pthread_cond_destroy(&d->synced);
 	pthread_mutex_destroy(&d->lock);
 	pthread_mutex_destroy(&d->meta_lock);
 	close(d->dirfd);
@@ -286,6 +287,7 @@ static int new_dir(const char *path, const struct zdev_open_opts *opts,
 		return zerr_errno(e, err, "%s", path);
 	}
 	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->synced, NULL);
 	pthread_mutex_init(&d->meta_lock, NULL);
 	dir_fds_init(d);
 	*dir = d;
