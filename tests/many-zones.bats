@@ -35,3 +35,13 @@ setup()
 	umount_device
 	same "$(zonefsctl report "$DEV" | wc -l)" $NR
 }
+
+@test "a million zones: the report of a mount has all of them" {
+	[[ $LAYOUT == image ]] || skip "an image only: a million files take minutes"
+	rm "$DEV"
+	zonefsctl create --layout image --capacity 1000000M --zone-size 1M --conv-zones 1 "$DEV" ||
+		skip "the file system beneath cannot hold a sparse terabyte"
+	zonefsctl mkfs "$DEV"
+	mount_device
+	same "$(zonefsctl report "$MNT" | wc -l)" 1000000
+}
