@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
@@ -294,6 +295,19 @@ static int new_dir(const char *path, const struct zdev_open_opts *opts,
 	return 0;
 }
 
+/* A write past this limit would raise SIGXFSZ, long after the mount. */
+static int check_file_limit(const struct dir *d, struct zerr *e)
+{
+	uint64_t largest = d->g.nr_conv ? d->g.zone_size : d->g.zone_capacity;
+	struct rlimit lim;
+
+	if (d->read_only || getrlimit(RLIMIT_FSIZE, &lim) ||
+	    lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur >= largest)
+		return 0;
+	return zerr_set(e, EFBIG, "%s: zones larger than the file size limit of this "
+			"process (ulimit -f)", d->path);
+}
+
 /* All that comes before the device exists: lock it, read what it is. */
 static int prepare(struct dir *d, const struct zdev_open_opts *opts, struct zerr *e)
 {
@@ -307,6 +321,8 @@ static int prepare(struct dir *d, const struct zdev_open_opts *opts, struct zerr
 		ret = zerr_errno(e, errno, "%s", d->path);
 	if (!ret)
 		ret = read_meta(d, e);
+	if (!ret)
+		ret = check_file_limit(d, e);
 	if (!ret && init_flags(d))
 		ret = zerr_errno(e, ENOMEM, "%s", d->path);
 	return ret;
