@@ -42,6 +42,7 @@ struct mnt {
 	struct notify	*notify;
 	struct ctl	*ctl;
 	uint64_t	root_ino;
+	dev_t		st_dev;		/* of our mount; 0: not known */
 	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
 
 	pthread_mutex_t	lock;		/* guards all below */
@@ -222,6 +223,10 @@ uint64_t handle_shown_size(struct mnt *m, uint64_t ino, uint64_t size);
 
 extern const struct fuse_lowlevel_ops mnt_ops;
 
+/* The device number of what is mounted there, 0 if that fails. Sends no request. */
+dev_t mnt_st_dev(const char *mountpoint);
+/* Is it ours? After a lazy unmount something else may be there. */
+bool mnt_is_there(const struct mnt *m);
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
 void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e);

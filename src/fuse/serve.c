@@ -154,6 +154,7 @@ static int mount_session(struct serve *s, struct zerr *e)
 		return zerr_set(e, EIO, "%s: %s", s->m.opts->mountpoint,
 				*cause.msg ? cause.msg : "mount failed");
 	s->mounted = true;
+	s->m.st_dev = mnt_st_dev(s->m.opts->mountpoint);
 	return 0;
 }
 
@@ -187,6 +188,11 @@ static void unmount_at_signal(struct serve *s)
 {
 	const char *mountpoint = s->m.opts->mountpoint;
 
+	/* Unmounted lazily, with files open: what is there now is not ours. */
+	if (!mnt_is_there(&s->m)) {
+		s->mounted = false;
+		return;
+	}
 	if (unmount(mountpoint, false))
 		return;
 	/*
