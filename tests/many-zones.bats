@@ -8,7 +8,7 @@
 load common
 
 NR=55880
-BATS_TEST_TIMEOUT=600
+export BATS_TEST_TIMEOUT=600
 
 setup()
 {
