@@ -206,3 +206,12 @@ refuses_mount()
 	[[ $output == "zonefsctl: $DEV"*"Permission denied"* ]]
 	chmod 755 "$T"
 }
+
+@test "a limit of file sizes below what the device needs" {
+	make_device
+	refused 1 'zonefsd: .*ulimit -f' bash -c 'ulimit -f 1000; exec "$@"' - \
+		"$BUILD/zonefsd" "$DEV" "$MNT"
+	refused 1 'zonefsctl: .*(ulimit -f|File too large)' bash -c 'ulimit -f 1000; exec "$@"' - \
+		zonefsctl create --layout "$LAYOUT" "${DEFAULT_GEOMETRY[@]}" "$T/other"
+	[ ! -e "$T/other" ]
+}

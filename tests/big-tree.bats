@@ -9,7 +9,7 @@
 load common
 
 : "${ZONE:=16M}" "${ZONES:=16}"
-BATS_TEST_TIMEOUT=3600
+export BATS_TEST_TIMEOUT=3600
 
 setup()
 {

@@ -9,7 +9,7 @@
 load common
 
 : "${ROUNDS:=10}" "${SEED:=$RANDOM$RANDOM}"
-BATS_TEST_TIMEOUT=$((ROUNDS * 20 + 60))
+export BATS_TEST_TIMEOUT=$((ROUNDS * 20 + 60))
 geometry=(--capacity 64M --zone-size 4M --zone-capacity 3M --conv-zones 2)
 
 setup()

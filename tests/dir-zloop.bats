@@ -331,3 +331,17 @@ seq-000003 0 600" zone_files
 	refused 1 'zonefsctl: ' zonefsctl create --layout dir --capacity 16M --zone-size 4M "$T/dev"
 	same "$(ls -A "$T/dev")" file
 }
+
+# The daemon gives its capabilities up, and reaches all of the device to the end.
+@test "root mounts, changes and unmounts a directory of somebody else's" {
+	make_device
+	chown -R 65534:65534 "$DEV"
+	mount_device
+	echo text >"$MNT/seq/0"
+	zonefsctl inject "$MNT" offline 7
+	umount_device
+	grep -qx state=clean "$DEV/zonefsd.meta"
+	grep -qx offline=7 "$DEV/zonefsd.meta"
+	mount_device
+	same "$(cat "$MNT/seq/0")" text
+}

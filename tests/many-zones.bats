@@ -8,7 +8,7 @@
 load common
 
 NR=55880
-BATS_TEST_TIMEOUT=600
+export BATS_TEST_TIMEOUT=600
 
 setup()
 {
@@ -34,4 +34,14 @@ setup()
 	zonefsctl report --json "$MNT" | jq -e ".zones | length == $NR"
 	umount_device
 	same "$(zonefsctl report "$DEV" | wc -l)" $NR
+}
+
+@test "a million zones: the report of a mount has all of them" {
+	[[ $LAYOUT == image ]] || skip "an image only: a million files take minutes"
+	rm "$DEV"
+	zonefsctl create --layout image --capacity 1000000M --zone-size 1M --conv-zones 1 "$DEV" ||
+		skip "the file system beneath cannot hold a sparse terabyte"
+	zonefsctl mkfs "$DEV"
+	mount_device
+	same "$(zonefsctl report "$MNT" | wc -l)" 1000000
 }

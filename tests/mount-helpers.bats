@@ -237,6 +237,19 @@ gone()
 	expect "0 5000" zio "open:O_RDONLY:$MNT/seq/0" read:9000@0,check=1
 }
 
+@test "what took the place of a lazily unmounted mount is left alone" {
+	mount_device
+	exec 7<"$MNT/seq/0"
+	umount -l -i "$MNT"
+	mount -t tmpfs none "$MNT"
+	kill -TERM "$DAEMON"
+	wait "$DAEMON"
+	exec 7<&-
+	grep -q " $MNT tmpfs " /proc/mounts
+	umount "$MNT"
+	mount_device
+}
+
 @test "after the mount the daemon has given up its capabilities and core dumps" {
 	mount_device
 	caps=$(awk '$1 == "CapEff:" { print $2 }' "/proc/$DAEMON/status")

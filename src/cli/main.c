@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* zonefsctl: the table of commands, and the way to the one that was asked for. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,8 @@ int main(int argc, char **argv)
 	struct args a = { .argc = argc - 1, .argv = argv + 1 };
 	const char *word = argc > 1 ? argv[1] : NULL;
 
+	/* A limit of file sizes (ulimit -f) is an error like others. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (!word) {
 		fail("no command given (see '" PROGRAM " --help')");
 		return EXIT_USAGE;

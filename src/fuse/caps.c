@@ -4,7 +4,8 @@
  * CAP_DAC_OVERRIDE where files of the device belong to somebody else: root may
  * mount anybody's, and a directory opens its zone files when they are used. The
  * others keep CAP_SYS_ADMIN: to show "ro" after an error, and to unmount at a
- * signal. The one that registers files for passthrough needs both.
+ * signal; and CAP_DAC_OVERRIDE as well where the device needs it, for they close
+ * it and carry out some commands on it, and register its files for passthrough.
  */
 #include "caps.h"
 
@@ -14,26 +15,32 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BIT(cap)	(UINT64_C(1) << (cap))
+#define KEEP_NONE	0
+#define KEEP(cap)	(UINT64_C(1) << (cap))
 
-/* Leave the calling thread with the caps that it has of these, in the given sets. */
-static int keep(uint64_t caps, capng_type_t sets)
+/* Leave the calling thread with the caps that it has of those wanted, in the given sets. */
+static int keep(uint64_t wanted, capng_type_t sets)
 {
-	unsigned i;
+	uint64_t have = 0;
 
 	if (capng_get_caps_process())
 		return -EIO;
-	for (i = 0; i <= CAP_LAST_CAP; i++)
-		if (!capng_have_capability(CAPNG_PERMITTED, i))
-			caps &= ~BIT(i);
+	for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+		if (wanted & KEEP(i) && capng_have_capability(CAPNG_PERMITTED, i))
+			have |= KEEP(i);
 	if (sets & CAPNG_PERMITTED)
 		capng_clear(CAPNG_SELECT_CAPS);
-	for (i = 0; i <= CAP_LAST_CAP; i++)
-		capng_update(caps & BIT(i) ? CAPNG_ADD : CAPNG_DROP, sets, i);
+	else
+		for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE, i);
+	for (unsigned i = 0; i <= CAP_LAST_CAP; i++)
+		if (have & KEEP(i))
+			capng_update(CAPNG_ADD, sets, i);
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
 
@@ -68,19 +75,18 @@ struct device_run {
 	void		*arg;
 	int		ret;
 	bool		failed;		/* before fn */
-	bool		override;
+	bool		override;	/* the device needs CAP_DAC_OVERRIDE */
 };
 
 static void *run_for_device(void *arg)
 {
 	struct device_run *r = arg;
 
-	r->ret = keep(0, CAPNG_EFFECTIVE);
-	if (!r->ret) {
-		r->override = !may_use_device(r->path);
-		r->ret = keep(r->override ? BIT(CAP_DAC_OVERRIDE) : 0,
+	r->ret = keep(KEEP_NONE, CAPNG_EFFECTIVE);
+	r->override = !r->ret && !may_use_device(r->path);
+	if (!r->ret)
+		r->ret = keep(r->override ? KEEP(CAP_DAC_OVERRIDE) : KEEP_NONE,
 			      CAPNG_EFFECTIVE | CAPNG_PERMITTED);
-	}
 	r->failed = r->ret != 0;
 	if (!r->failed)
 		r->ret = r->fn(r->arg);
@@ -94,25 +100,26 @@ int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
 	pthread_t thread;
 	int ret;
 
+	*override = false;
 	if (geteuid() != 0)
 		return fn(arg);
 	ret = pthread_create(&thread, NULL, run_for_device, &r);
 	if (ret)
 		return zerr_errno(e, ret, "cannot start a thread");
 	pthread_join(thread, NULL);
+	*override = r.override;
 	if (r.failed)
 		return zerr_errno(e, -r.ret, "cannot drop capabilities");
-	*override = r.override;
 	return r.ret;
 }
 
-int caps_keep_for_backing(bool override)
+int caps_keep(bool override)
 {
-	return keep(BIT(CAP_SYS_ADMIN) | (override ? BIT(CAP_DAC_OVERRIDE) : 0),
+	return keep(KEEP(CAP_SYS_ADMIN) | (override ? KEEP(CAP_DAC_OVERRIDE) : 0),
 		    CAPNG_EFFECTIVE | CAPNG_PERMITTED);
 }
 
-int caps_drop(struct zerr *e)
+int caps_drop(bool override, struct zerr *e)
 {
 	int ret;
 
@@ -123,6 +130,6 @@ int caps_drop(struct zerr *e)
 		return 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return zerr_errno(e, errno, "cannot give up privileges");
-	ret = keep(BIT(CAP_SYS_ADMIN), CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+	ret = caps_keep(override);
 	return ret ? zerr_errno(e, -ret, "cannot drop capabilities") : 0;
 }

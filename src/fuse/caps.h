@@ -10,23 +10,24 @@
 /*
  * Run fn(arg) on a thread that has lost every capability but the one to open
  * path and what is in it, where that needs one. The threads that fn starts keep
- * no more either. Returns fn's result, or -errno with *e. *override: it was
- * needed.
+ * no more either. *override tells whether it needs that. Returns fn's result, or
+ * -errno with *e.
  */
 int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
 			bool *override, struct zerr *e);
 
 /*
- * The calling thread keeps what registering files of the device for passthrough
- * takes, override as caps_run_for_device has found. 0 or -errno.
+ * The calling thread keeps no more than what a mounted daemon may need: to
+ * remount, to unmount, to register files for passthrough, and to open the
+ * device's files where override says so. 0 or -errno.
  */
-int caps_keep_for_backing(bool override);
+int caps_keep(bool override);
 
 /*
  * The calling thread, and all that it starts from now on, keep what unmounting
- * and remounting take. Nobody but root may read the memory of the process,
+ * and remounting take, and with override what closing the device takes. Nobody but root may read the memory of the process,
  * which holds user data, and no core dump shows it. 0 or -errno with *e.
  */
-int caps_drop(struct zerr *e);
+int caps_drop(bool override, struct zerr *e);
 
 #endif

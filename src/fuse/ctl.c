@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "ctl_i.h"
+#include "zonefsd/zone-report.h"
 
 #define CTL_LINE_MAX	4095		/* bytes in one command */
 #define CTL_QUEUE_MAX	64		/* waiting commands or reports */

@@ -196,6 +196,11 @@ static void append_done(struct zonefs_req *zr, ssize_t result)
 	else if (attr.size - result < f->off)
 		f->off = attr.size - result;
 	freq_past_cancel(f);
+	/*
+	 * The kernel may have to read a page before it can drop it, and to receive
+	 * that READ takes a buffer: whoever waits for the kernel keeps none.
+	 */
+	freq_drop_buf(f);
 	notify_then_finish(f->m->notify, f, result);
 }
 

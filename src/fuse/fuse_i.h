@@ -52,6 +52,7 @@ struct mnt {
 	struct pass	*pass;		/* NULL: no passthrough */
 	struct transport transport;
 	uint64_t	root_ino;
+	dev_t		st_dev;		/* of our mount; 0: not known */
 	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
 
 	atomic_uint	nr_requests;	/* freqs that are not answered, and 1 until freq_drain */
@@ -177,6 +178,8 @@ void freq_fail(struct freq *f, int err);
 void freq_submitted(struct freq *f, bool interruptible);
 /* What f was submitted to is done with it, though it is not answered yet. */
 void freq_past_cancel(struct freq *f);
+/* f waits on, but for nothing that needs its buffer. */
+void freq_drop_buf(struct freq *f);
 /*
  * Answer and free f, or have its submitter do it: zonefs's done callback, and
  * whoever else ends a request.
@@ -304,6 +307,10 @@ void transport_unregister(struct mnt *m, int32_t backing_id);
 
 extern const struct fuse_lowlevel_ops mnt_ops;
 
+/* The device number of what is mounted there, 0 if that fails. Sends no request. */
+dev_t mnt_st_dev(const char *mountpoint);
+/* Is it ours? After a lazy unmount something else may be there. */
+bool mnt_is_there(const struct mnt *m);
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
 void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e);

@@ -104,7 +104,7 @@ static void try_readonly(struct notify *n)
 	n->tries--;
 	n->remounting = true;
 	pthread_mutex_unlock(&n->lock);
-	ret = remount_readonly(n->m->opts->mountpoint);
+	ret = mnt_is_there(n->m) ? remount_readonly(n->m->opts->mountpoint) : 0;
 	/* The kernel lets go of a writer a moment after it has sent RELEASE. */
 	if (ret == -EBUSY)
 		usleep(REMOUNT_RETRY_MS * 1000);

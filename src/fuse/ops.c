@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of handlers, and those that deal with the whole mount or attributes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "fuse_i.h"
+
+dev_t mnt_st_dev(const char *mountpoint)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &stx))
+		return 0;
+	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
+}
+
+bool mnt_is_there(const struct mnt *m)
+{
+	return m->st_dev && mnt_st_dev(m->opts->mountpoint) == m->st_dev;
+}
 
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st)
 {

@@ -28,7 +28,7 @@
 
 struct pass {
 	struct mnt	*m;
-	bool		override;	/* see caps_keep_for_backing */
+	bool		override;	/* see caps_keep */
 	pthread_t	thread;
 
 	/* Guarded by m->lock. */
@@ -206,7 +206,7 @@ static void *pass_main(void *arg)
 	struct onode *n;
 	int ret;
 
-	ret = caps_keep_for_backing(p->override);
+	ret = caps_keep(p->override);
 	pthread_mutex_lock(&m->lock);
 	if (ret)
 		p->refused = true;

@@ -115,6 +115,18 @@ void freq_submitted(struct freq *f, bool interruptible)
 		answer(f);
 }
 
+void freq_drop_buf(struct freq *f)
+{
+	struct iobuf *own;
+
+	pthread_mutex_lock(&f->lock);
+	own = f->buf_lent ? NULL : f->buf;
+	f->buf = NULL;
+	f->buf_lent = false;
+	pthread_mutex_unlock(&f->lock);
+	iobuf_put(f->m->pool, own);
+}
+
 void freq_past_cancel(struct freq *f)
 {
 	pthread_mutex_lock(&f->lock);

@@ -30,7 +30,7 @@ struct serve {
 	struct mnt	m;
 	struct loop	*loop;
 	int		signal_fd;
-	bool		override;	/* see caps_keep_for_backing */
+	bool		override;	/* see caps_keep */
 	bool		mounted;	/* libfuse has mounted, and must clean up */
 	bool		notifying;
 };
@@ -155,6 +155,7 @@ static int mount_session(struct serve *s, struct zerr *e)
 		return zerr_set(e, EIO, "%s: %s", s->m.opts->mountpoint,
 				*cause.msg ? cause.msg : "mount failed");
 	s->mounted = true;
+	s->m.st_dev = mnt_st_dev(s->m.opts->mountpoint);
 	s->m.transport.wanted = pass_wanted(&s->m);
 	ret = transport_take(&s->m);
 	if (!ret)
@@ -194,6 +195,11 @@ static void unmount_at_signal(struct serve *s)
 {
 	const char *mountpoint = s->m.opts->mountpoint;
 
+	/* Unmounted lazily, with files open: what is there now is not ours. */
+	if (!mnt_is_there(&s->m)) {
+		s->mounted = false;
+		return;
+	}
 	if (unmount(mountpoint, false))
 		return;
 	/*
@@ -279,7 +285,7 @@ static int start(struct serve *s, struct zerr *e)
 	if (!ret)
 		ret = mount_session(s, e);
 	if (!ret)
-		ret = caps_drop(e);
+		ret = caps_drop(s->override, e);
 	if (!ret)
 		ret = start_threads(s, e);
 	return ret;

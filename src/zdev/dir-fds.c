@@ -115,12 +115,12 @@ static struct dir_fd *pick_victim(struct dir *d)
 /*
  * Close files until the bound is kept. One with unsynced data is synced first:
  * the kernel may forget a write-back error with the last open file, and an
- * fsync through a new one would then answer that all is well.
+ * fsync through a new one would then answer that all is well. The zone keeps the
+ * error for its next flush.
  */
 static void trim(struct dir *d)
 {
 	struct dir_fd *f;
-	int err;
 
 	pthread_mutex_lock(&d->lock);
 	while (d->fds.nr > d->fds.max && (f = pick_victim(d))) {
@@ -129,9 +129,7 @@ static void trim(struct dir *d)
 		f->refs++;
 		if (dirty) {
 			pthread_mutex_unlock(&d->lock);
-			err = dir_sync_fd(d, f->zno, f->fd);
-			if (err)
-				dir_keep_error(d, f->zno, err);
+			dir_sync_fd(d, f->zno, f->fd);
 			pthread_mutex_lock(&d->lock);
 		}
 		if (--f->refs)

@@ -477,8 +477,11 @@ static int dir_set_cond(void *medium, uint32_t zno, uint8_t cond)
 		return ret;
 	pthread_mutex_lock(&d->meta_lock);
 	ret = dir_meta_add_bad(&d->meta, zno, zno, cond);
-	if (!ret)
+	if (!ret) {
 		ret = dir_meta_write(d->dirfd, &d->meta);
+		if (ret)
+			d->meta.nr_bad--;
+	}
 	pthread_mutex_unlock(&d->meta_lock);
 	if (ret)
 		return ret;

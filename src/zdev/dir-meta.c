@@ -20,6 +20,8 @@
 
 /* Room for every zone of the largest device to be bad, and many tails. */
 #define META_MAX	((off_t)512 << 20)
+/* Notes are few; each is copied as often as others follow it. */
+#define EXTRA_MAX	((size_t)64 << 10)
 #define CHECKSUM_LINE	(sizeof("checksum=01234567\n") - 1)
 
 /* ---- building ---- */
@@ -225,6 +227,7 @@ struct in {
 	const char	*path;
 	unsigned	line;
 	unsigned	seen;		/* bits: rows of fields[], as found */
+	uint64_t	nr_bad;		/* zones named by readonly and offline */
 	struct zerr	*e;
 };
 
@@ -325,6 +328,10 @@ static int read_bad(struct in *in, char *value, uint8_t cond)
 	if (!max || zu_parse_u64(from ? from : text, max - 1, &first) ||
 	    zu_parse_u64(text, max - 1, &last) || first > last)
 		return damaged(in, "bad zone number");
+	/* A zone turns read-only once, and offline once. */
+	in->nr_bad += last - first + 1;
+	if (in->nr_bad > 2 * max)
+		return damaged(in, "zones named more than twice");
 	if (dir_meta_add_bad(in->m, (uint32_t)first, (uint32_t)last, cond))
 		return zerr_errno(in->e, ENOMEM, "%s/%s", in->path, DIR_META);
 	return 0;
@@ -384,6 +391,8 @@ static int keep_extra(struct in *in, const char *key, const char *value)
 {
 	char *old = in->m->extra, *both;
 
+	if ((old ? strlen(old) : 0) + strlen(value) > EXTRA_MAX)
+		return damaged(in, "too many notes");
 	if (asprintf(&both, "%s%s=%s\n", old ? old : "", key, value) < 0)
 		return zerr_errno(in->e, ENOMEM, "%s/%s", in->path, DIR_META);
 	free(old);

@@ -2,10 +2,12 @@
 /*
  * What has changed since it was last made durable, and the flush.
  *
- * Two flushes may meet on one zone (its own and one of the whole device). Only
- * the first clears the dirty mark, and only if nothing touched the zone since it
- * began; the other syncs as well. So a flush that finds the mark gone can rely
- * on a sync that has ended, not on one that has just begun.
+ * Two flushes may meet on one zone (its own and one of the whole device). The
+ * kernel tells a write-back error once, to one of them, so syncs of a zone go one
+ * after the other, and an error stays with the zone until its own flush has told
+ * it: an fsync of another file, which flushes the whole device, must not use it
+ * up. Not so conventional zones, which may be one file that only such flushes
+ * reach. The dirty mark goes when nothing has touched the zone since the sync began.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -34,58 +36,55 @@ void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail)
 int dir_sync_fd(struct dir *d, uint32_t zno, int fd)
 {
 	uint16_t *flags = &d->flags[zno];
-	bool first;
 	int err;
 
 	pthread_mutex_lock(&d->lock);
-	first = !(*flags & DIR_SYNCING);
-	if (first) {
-		*flags |= DIR_SYNCING;
-		*flags &= (uint16_t)~DIR_TOUCHED;
-	}
+	while (*flags & DIR_SYNCING)
+		pthread_cond_wait(&d->synced, &d->lock);
+	*flags |= DIR_SYNCING;
+	*flags &= (uint16_t)~DIR_TOUCHED;
 	pthread_mutex_unlock(&d->lock);
 
 	err = fdatasync(fd) ? errno : 0;
 
 	pthread_mutex_lock(&d->lock);
-	if (first) {
-		*flags &= (uint16_t)~DIR_SYNCING;
-		if (!err && (*flags & DIR_DIRTY) && !(*flags & DIR_TOUCHED)) {
-			*flags &= (uint16_t)~DIR_DIRTY;
-			*flags |= DIR_FLUSHED;
-			d->nr_dirty--;
-		}
+	*flags &= (uint16_t)~DIR_SYNCING;
+	if (err == ENOSPC || err == EDQUOT) {
+		*flags |= DIR_LOST_SPACE;
+	} else if (err) {
+		*flags |= DIR_LOST_IO;
+	} else if ((*flags & DIR_DIRTY) && !(*flags & DIR_TOUCHED)) {
+		*flags &= (uint16_t)~DIR_DIRTY;
+		*flags |= DIR_FLUSHED;
+		d->nr_dirty--;
 	}
+	pthread_cond_broadcast(&d->synced);
 	pthread_mutex_unlock(&d->lock);
 	return -err;
 }
 
-void dir_keep_error(struct dir *d, uint32_t zno, int err)
-{
-	pthread_mutex_lock(&d->lock);
-	d->flags[zno] |= err == -ENOSPC || err == -EDQUOT ? DIR_LOST_SPACE : DIR_LOST_IO;
-	pthread_mutex_unlock(&d->lock);
-}
-
-/* Take the zone's kept error, and say whether it is dirty. Lock held. */
-static int take_error(struct dir *d, uint32_t zno, bool *dirty)
+/* The error that syncs of the zone have met. tell: it is told now, forget it. */
+static int kept_error(struct dir *d, uint32_t zno, bool tell)
 {
 	uint16_t *flags = &d->flags[zno];
-	int err = *flags & DIR_LOST_IO ? -EIO : *flags & DIR_LOST_SPACE ? -ENOSPC : 0;
+	int err;
 
-	*flags &= (uint16_t)~(DIR_LOST_IO | DIR_LOST_SPACE);
-	*dirty = *flags & DIR_DIRTY;
+	pthread_mutex_lock(&d->lock);
+	err = *flags & DIR_LOST_IO ? -EIO : *flags & DIR_LOST_SPACE ? -ENOSPC : 0;
+	if (tell)
+		*flags &= (uint16_t)~(DIR_LOST_IO | DIR_LOST_SPACE);
+	pthread_mutex_unlock(&d->lock);
 	return err;
 }
 
-static int flush_zone(struct dir *d, uint32_t zno)
+static int flush_zone(struct dir *d, uint32_t zno, bool tell)
 {
 	struct dir_fd *f;
-	int err, ret = 0;
+	int ret = 0, err;
 	bool dirty;
 
 	pthread_mutex_lock(&d->lock);
-	err = take_error(d, zno, &dirty);
+	dirty = d->flags[zno] & DIR_DIRTY;
 	pthread_mutex_unlock(&d->lock);
 	if (dirty) {
 		ret = dir_fd_get(d, zno, &f);
@@ -94,6 +93,7 @@ static int flush_zone(struct dir *d, uint32_t zno)
 			dir_fd_put(d, f);
 		}
 	}
+	err = kept_error(d, zno, tell);
 	return err ? err : ret;
 }
 
@@ -124,7 +124,7 @@ static int flush_all(struct dir *d)
 	if (nr_dirty > MANY_DIRTY && syncfs(d->dirfd))
 		ret = -errno;
 	for (zno = next_dirty(d, 0); zno < d->g.nr_zones; zno = next_dirty(d, zno + 1)) {
-		err = flush_zone(d, zno);
+		err = flush_zone(d, zno, zno < d->g.nr_conv);
 		if (!ret)
 			ret = err;
 	}
@@ -135,5 +135,5 @@ int dir_flush(void *medium, uint32_t zno)
 {
 	struct dir *d = medium;
 
-	return zno == ZDEV_ALL_ZONES ? flush_all(d) : flush_zone(d, zno);
+	return zno == ZDEV_ALL_ZONES ? flush_all(d) : flush_zone(d, zno, true);
 }

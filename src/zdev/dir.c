@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
@@ -36,6 +37,7 @@ void dir_abandon(void *medium)
 
 	dir_fds_close(d);
 	dir_meta_free(&d->meta);
+	pthread_cond_destroy(&d->synced);
 	pthread_mutex_destroy(&d->lock);
 	pthread_mutex_destroy(&d->meta_lock);
 	close(d->dirfd);
@@ -287,10 +289,24 @@ static int new_dir(const char *path, const struct zdev_open_opts *opts,
 		return zerr_errno(e, err, "%s", path);
 	}
 	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->synced, NULL);
 	pthread_mutex_init(&d->meta_lock, NULL);
 	dir_fds_init(d);
 	*dir = d;
 	return 0;
+}
+
+/* A write past this limit would raise SIGXFSZ, long after the mount. */
+static int check_file_limit(const struct dir *d, struct zerr *e)
+{
+	uint64_t largest = d->g.nr_conv ? d->g.zone_size : d->g.zone_capacity;
+	struct rlimit lim;
+
+	if (d->read_only || getrlimit(RLIMIT_FSIZE, &lim) ||
+	    lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur >= largest)
+		return 0;
+	return zerr_set(e, EFBIG, "%s: zones larger than the file size limit of this "
+			"process (ulimit -f)", d->path);
 }
 
 /* All that comes before the device exists: lock it, read what it is. */
@@ -306,6 +322,8 @@ static int prepare(struct dir *d, const struct zdev_open_opts *opts, struct zerr
 		ret = zerr_errno(e, errno, "%s", d->path);
 	if (!ret)
 		ret = read_meta(d, e);
+	if (!ret)
+		ret = check_file_limit(d, e);
 	if (!ret && init_flags(d))
 		ret = zerr_errno(e, ENOMEM, "%s", d->path);
 	return ret;

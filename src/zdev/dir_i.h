@@ -100,8 +100,8 @@ int dir_derive(int dirfd, const char *path, struct zdev_geometry *g, struct zerr
 enum {
 	DIR_DIRTY	= 1,	/* changed since the last sync that covered it */
 	DIR_TOUCHED	= 2,	/* changed since the sync under way began */
-	DIR_SYNCING	= 4,	/* a sync that will clear DIRTY is under way */
-	DIR_LOST_IO	= 8,	/* a sync by the way failed: the next flush says EIO */
+	DIR_SYNCING	= 4,	/* a sync is under way */
+	DIR_LOST_IO	= 8,	/* a sync failed: the zone's next flush says EIO */
 	DIR_LOST_SPACE	= 16,	/* or ENOSPC */
 	DIR_TAIL	= 32,	/* the file has bytes behind the write pointer */
 	DIR_RO		= 64,	/* read-only for good */
@@ -142,6 +142,7 @@ struct dir {
 
 	/* Guards flags, nr_dirty and fds. Held for work in memory only. */
 	pthread_mutex_t	lock;
+	pthread_cond_t	synced;		/* a zone left DIR_SYNCING */
 	uint16_t	*flags;
 	uint32_t	nr_dirty;	/* zones with DIR_DIRTY */
 	struct dir_fds	fds;
@@ -177,11 +178,11 @@ int dir_fd_direct(struct dir *d, struct dir_fd *f);
 /* The zone's file changed (after it did). tail: it has bytes behind the wp now. */
 void dir_mark_dirty(struct dir *d, uint32_t zno, bool tail);
 
-/* Make the zone's file durable through fd. 0 or -errno. */
+/*
+ * Make the zone's file durable through fd. 0 or -errno, which the zone's next
+ * flush returns, too.
+ */
 int dir_sync_fd(struct dir *d, uint32_t zno, int fd);
-
-/* Remember for the next flush of the zone that its data could not be synced. */
-void dir_keep_error(struct dir *d, uint32_t zno, int err);
 
 int dir_flush(void *medium, uint32_t zno);
 

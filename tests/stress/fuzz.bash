@@ -5,7 +5,7 @@
 # them. ROUNDS random devices a test, more or less (200; make stress: 5000).
 
 : "${ROUNDS:=$([[ ${STRESS:-} ]] && echo 5000 || echo 200)}" "${SEED:=$RANDOM}"
-BATS_TEST_TIMEOUT=$((ROUNDS * 5 + 60))
+export BATS_TEST_TIMEOUT=$((ROUNDS * 5 + 60))
 
 setup()
 {

@@ -9,7 +9,7 @@
 load ../common
 
 : "${SECONDS_EACH:=$([[ ${STRESS:-} ]] && echo 120 || echo 10)}"
-BATS_TEST_TIMEOUT=$((SECONDS_EACH * 5 + 120))
+export BATS_TEST_TIMEOUT=$((SECONDS_EACH * 5 + 120))
 
 setup()
 {

@@ -97,11 +97,14 @@ static struct state *map_state(const char *path)
 
 /* ---- the writer ---- */
 
-/* What a killed daemon, or a device whose power was cut, answers. */
+/*
+ * What a killed daemon, or a device whose power was cut, answers. ENOENT: the
+ * mount is gone already.
+ */
 static bool is_the_crash(int err)
 {
 	return err == ENOTCONN || err == ECONNABORTED || err == EIO || err == ENODEV ||
-	       err == EROFS;
+	       err == EROFS || err == ENOENT;
 }
 
 static int failed(struct run *r, int i, const char *op)

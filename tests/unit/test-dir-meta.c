@@ -67,6 +67,8 @@ static void bad_lines_are_named(void)
 		{ "max_active=0", "max_active=0\nreadonly=6", "bad zone number" },
 		{ "max_active=0", "max_active=0\nreadonly=4-3", "bad zone number" },
 		{ "max_active=0", "max_active=0\noffline=1-", "bad zone number" },
+		{ "max_active=0", "max_active=0\nreadonly=0-5\noffline=0-5\noffline=0",
+		  "more than twice" },
 		{ "version=1", "version=1\nreadonly=1", "does not know" },
 		{ "max_active=0", "max_active=0\ntail=2 0 8c736521 6162", "bad tail" },
 		{ "max_active=0", "max_active=0\ntail=1 0 352441c2 616263", "bad tail" },
@@ -86,6 +88,19 @@ static void bad_lines_are_named(void)
 		put_changed(rows[i].part, rows[i].with);
 		open_fails(EINVAL, rows[i].message, NULL);
 	}
+}
+
+/* Each costs a copy of those before it: a hostile file would take days. */
+static void notes_are_limited(void)
+{
+	static char text[100000];
+	size_t at = (size_t)sprintf(text, "zone_size=65536\n");
+
+	create(&geometry);
+	while (at < sizeof(text) - 16)
+		at += (size_t)sprintf(text + at, "x-a=b\n");
+	put_file(DIR_META, text, at);
+	open_fails(EINVAL, "too many notes", NULL);
 }
 
 static void good_lines_are_taken(void)
@@ -354,6 +369,7 @@ int main(void)
 {
 	start_tests();
 	RUN(bad_lines_are_named);
+	RUN(notes_are_limited);
 	RUN(good_lines_are_taken);
 	RUN(damage_is_detected);
 	RUN(hints_are_limited_to_what_people_write);

@@ -6,11 +6,25 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "conformance.h"
 #include "dir-util.h"
 
 static char block[ZONE_SIZE];
+
+/* As the kernel does, an error is told once, by the library's call replaced here. */
+static _Atomic int sync_error;
+
+int fdatasync(int fd)
+{
+	int err = atomic_exchange(&sync_error, 0);
+
+	if (!err)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = err;
+	return -1;
+}
 
 static struct zdev *make(void *ctx, const struct zdev_geometry *g)
 {
@@ -906,6 +920,36 @@ static void a_power_cut_takes_back_what_was_not_flushed(void)
 	CHECK_EQ(zdev_close(dev), 0);
 }
 
+/* A flush of the whole device, for another file, meets the error of a zone. */
+static void a_sync_error_waits_for_its_zone(void)
+{
+	struct zdev *dev;
+
+	create(&geometry);
+	dev = open_dev(false);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, block, BS), BS);
+	sync_error = EIO;
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0 + 1), 0);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0), 0);
+	CHECK_EQ(zdev_pwrite(dev, Z0, BS, block, BS), BS);
+	sync_error = ENOSPC;
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0), -ENOSPC);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+	/* Conventional zones may belong to one file, which flushes them all. */
+	CHECK_EQ(zdev_pwrite(dev, 0, 0, block, BS), BS);
+	sync_error = EIO;
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+	/* What nobody was told of keeps the device from being marked clean. */
+	CHECK_EQ(zdev_pwrite(dev, Z0, 2 * BS, block, BS), BS);
+	sync_error = EIO;
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_close(dev), -EIO);
+}
+
 int main(void)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -934,6 +978,7 @@ int main(void)
 	RUN(reserved_space_is_given_back);
 	RUN(the_file_behind_a_zone);
 	RUN(a_full_disk_under_direct_writes);
+	RUN(a_sync_error_waits_for_its_zone);
 	RUN(kill_loses_nothing_acknowledged);
 	RUN(a_kill_leaves_no_reserved_space);
 	RUN(worn_out_zones_stay_worn_out);

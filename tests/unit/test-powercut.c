@@ -122,6 +122,9 @@ static void step_seq(struct zdev *dev, uint32_t zno)
 		durable[zno] = *z;
 	} else if (what == 1) {
 		CHECK_EQ(zdev_command(dev, ZDEV_FINISH, zno), 0);
+		/* Of a zone that writes have filled it changes nothing, see L3. */
+		if (z->wp == CAP_BLOCKS)
+			return;
 		z->wp = CAP_BLOCKS;
 		z->tail_len = 0;
 		durable[zno] = *z;
