@@ -36,8 +36,11 @@ static const char usage_text[] =
 "  uid=N, gid=N       owner of the files, in place of the format's\n"
 "  perm=OCTAL         their permissions, in place of the format's\n"
 "  allow_other        others may use the mount (always so when root mounts)\n"
-"  append_buffer=SIZE, buffers=SIZE, flush_interval=SECONDS, no_passthrough\n"
-"                     accepted, without effect in this version\n"
+"  append_buffer=SIZE memory for what is appended to one zone and not written\n"
+"                     yet, 0: none\n"
+"  buffers=SIZE       the same, for all zones together\n"
+"  flush_interval=SECONDS  how long at most it waits\n"
+"  no_passthrough     the daemon answers all reads itself\n"
 "  powercut           emulated devices: keep a volatile write cache that\n"
 "                     'zonefsctl inject MNT power-cut' drops\n"
 "  suid, dev, exec, sync, dirsync, noatime, ... as in mount(8)\n";
