@@ -15,6 +15,7 @@
 
 #include "dir_i.h"
 #include "direct.h"
+#include "room.h"
 #include "zonefsd/units.h"
 
 /* ---- state ---- */
@@ -358,7 +359,10 @@ static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
 
 	if (!len && !has_flag(d, zno, DIR_RESERVED))
 		return 0;
-	ret = dir_fd_get(d, zno, &f);
+	/* The room that this takes must be there before data is promised a place. */
+	ret = len ? dir_begin(d) : 0;
+	if (!ret)
+		ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
 	if (!len) {
@@ -369,10 +373,7 @@ static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
 	pthread_mutex_lock(&d->lock);
 	d->flags[zno] |= DIR_RESERVED;
 	pthread_mutex_unlock(&d->lock);
-	do {
-		ret = fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)pos, (off_t)len);
-	} while (ret && errno == EINTR);
-	ret = !ret ? 0 : errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	ret = room_allocate(f->fd, pos, len);
 put:
 	dir_fd_put(d, f);
 	return ret;

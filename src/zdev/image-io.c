@@ -171,18 +171,6 @@ int image_zero(int fd, uint64_t off, uint64_t len)
 	return ret == -EOPNOTSUPP || ret == -ENOSYS ? write_zeros(fd, off, off + len) : ret;
 }
 
-int image_allocate(int fd, uint64_t off, uint64_t len)
-{
-	int ret;
-
-	do {
-		ret = fallocate(fd, FALLOC_FL_KEEP_SIZE, off, len);
-	} while (ret && errno == EINTR);
-	if (!ret)
-		return 0;
-	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
-}
-
 void image_discard(int fd, uint64_t off, uint64_t len)
 {
 	punch(fd, off, len);

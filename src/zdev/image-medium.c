@@ -4,6 +4,7 @@
 
 #include "direct.h"
 #include "image_i.h"
+#include "room.h"
 #include "zonefsd/units.h"
 
 static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
@@ -191,12 +192,12 @@ static int allocate(struct image *img, uint32_t zno, uint64_t pos, uint64_t len)
 
 	if (!is_reserved(img, zno)) {
 		atomic_fetch_or(&img->reserved[zno / 64], zone_bit(zno));
-		ret = image_allocate(img->fd, image_slot_offset(lay, zno, 0),
+		ret = room_allocate(img->fd, image_slot_offset(lay, zno, 0),
 				     IMAGE_TAIL_SLOTS * (uint64_t)image_slot_size(lay));
 		if (ret)
 			atomic_fetch_and(&img->reserved[zno / 64], ~zone_bit(zno));
 	}
-	return ret ? ret : image_allocate(img->fd, image_zone_offset(lay, zno) + pos, len);
+	return ret ? ret : room_allocate(img->fd, image_zone_offset(lay, zno) + pos, len);
 }
 
 static int image_reserve(void *m, uint32_t zno, uint64_t pos, uint64_t len)

@@ -277,8 +277,6 @@ int image_pwrite(int fd, const void *buf, size_t len, uint64_t off);
 
 /* [off, off + len) reads as zeros after, its space is freed where that can be done. */
 int image_zero(int fd, uint64_t off, uint64_t len);
-/* Have space for a range whatever it holds. 0, -EOPNOTSUPP or -errno. */
-int image_allocate(int fd, uint64_t off, uint64_t len);
 /* Free the space of a range that no one will read before it is written; best effort. */
 void image_discard(int fd, uint64_t off, uint64_t len);
 

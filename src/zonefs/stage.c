@@ -283,7 +283,7 @@ static struct zonefs_req *copy_in(struct zonefs_req *r)
 static struct zonefs_req *prepare(struct zonefs_req *r)
 {
 	struct zonefs *fs = r->fs;
-	struct zdev_zone dev;
+	struct zdev_zone dev = { 0 };
 	int err = alloc_stage(fs, r->zone);
 
 	if (!err)

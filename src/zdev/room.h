@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Space of the file system beneath, held for writes to come. */
+#ifndef ZDEV_ROOM_H
+#define ZDEV_ROOM_H
+
+#include <stdint.h>
+
+/*
+ * Allocate [off, off + len) of a regular file, its size unchanged. 0, or -errno:
+ * -ENOSPC, -EOPNOTSUPP where the file system cannot. A large range that does not
+ * fit fails before anything of it is taken. May block.
+ */
+int room_allocate(int fd, uint64_t off, uint64_t len);
+
+#endif
