@@ -181,6 +181,7 @@ struct zonefs_req {
 	uint8_t		op;
 	uint8_t		cause;
 	bool		queued, pinned, parked, rmw;
+	bool		recovering;	/* has met an error, can no longer be cancelled */
 };
 
 /*

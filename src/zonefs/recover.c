@@ -208,5 +208,7 @@ struct zonefs_req *zonefs_recover(struct zonefs_req *r, const char *what, ssize_
 	zonefs_req_call(r, then);
 	r->result = err;
 	r->cause = cause;
+	/* An EINTR in its place would hide the error, which may never come again. */
+	r->recovering = true;
 	return r->queued ? turn(r) : zonefs_req_queue(r, turn);
 }

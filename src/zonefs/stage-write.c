@@ -343,7 +343,8 @@ static struct zonefs_req *drain_step(struct zonefs_req *r)
 		st->waiter = r;
 		st->wants_room = false;
 		r->step = drain_step;
-		atomic_store(&r->waits_on, z);
+		if (!r->recovering)
+			atomic_store(&r->waits_on, z);
 	} else if (!err && (!rest || (st->tail_at == whole && st->tail_len == rest))) {
 		go_quiet(fs, z, z->size, true);
 	} else if (!err) {
