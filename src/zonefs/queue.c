@@ -174,9 +174,12 @@ static struct zonefs_req *interrupted(struct zonefs_req *r)
 
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r)
 {
-	struct zonefs_zone *z = atomic_load(&r->waits_on);
+	struct zonefs_zone *z;
 	bool found;
 
+	/* First: should it begin now, it shall know. */
+	atomic_store(&r->stop, true);
+	z = atomic_load(&r->waits_on);
 	if (!z)
 		return;
 	zonefs_zone_lock(fs, z);
