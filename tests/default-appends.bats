@@ -274,3 +274,14 @@ start_long_gap()
 	size=$(size_of "$MNT/seq/1")
 	((size > 0 && size < 60 << 30 && size % 4096 == 0))
 }
+
+@test "an append that the device holds no room for goes past the arena" {
+	make_mount
+	expect ok ctl inject error reserve all ENOSPC count=0
+	echo text >"$MNT/seq/0"
+	same "$(cat "$MNT/seq/0")" text
+	same "$(stat_counter staged_bytes)$(stat_counter stage_write_bytes)" 00
+	expect ok ctl inject error reserve all 0
+	echo more >"$MNT/seq/1"
+	same "$(cat "$MNT/seq/1")" more
+}
