@@ -358,7 +358,10 @@ static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
 
 	if (!len && !has_flag(d, zno, DIR_RESERVED))
 		return 0;
-	ret = dir_fd_get(d, zno, &f);
+	/* Now: what is reserved here may be the room that beginning needs. */
+	ret = len ? dir_begin(d) : 0;
+	if (!ret)
+		ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
 	if (!len) {
