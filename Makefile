@@ -116,8 +116,10 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash
+SUPPORT		:= zio zcrash zimpostor
 support: $(SUPPORT:%=$(BUILD)/support/%)
+$(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
+$(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)
 $(BUILD)/support/%: $(BUILD)/tests/support/%.o
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -79,13 +79,45 @@ static pid_t read_pid(const char *mountpoint)
 	return pid;
 }
 
+/* Does the process pid run as uid? /proc/PID itself is root's for a daemon of ours. */
+static bool runs_as(pid_t pid, uid_t uid)
+{
+	char path[32], line[256];
+	bool same = false;
+	unsigned euid;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Uid:\t%*u\t%u", &euid) != 1)
+			continue;
+		same = euid == uid;
+		break;
+	}
+	fclose(f);
+	return same;
+}
+
+/*
+ * Any user may mount a FUSE file system of our type, which then names whatever
+ * process it likes. Wait for one of that user's at most.
+ */
+static bool is_credible(const struct mounted *m, pid_t pid)
+{
+	return m->has_owner && (m->owner == geteuid() || runs_as(pid, m->owner));
+}
+
 /*
  * Fill in what can be known. A number may have gone to another process between
  * the answer and pidfd_open; when the daemon answers once more afterwards, it
  * was alive all the time and the descriptor is its own.
  */
-static void find_daemon(const char *mountpoint, struct daemon *d)
+static void find_daemon(const struct mounted *m, struct daemon *d)
 {
+	const char *mountpoint = m->mountpoint;
 	struct stat st;
 
 	d->pidfd = -1;
@@ -95,7 +127,7 @@ static void find_daemon(const char *mountpoint, struct daemon *d)
 		return;
 	d->dev = st.st_dev;
 	d->pidfd = syscall(SYS_pidfd_open, d->pid, 0);
-	if (d->pidfd >= 0 && read_pid(mountpoint) != d->pid) {
+	if (d->pidfd >= 0 && (!is_credible(m, d->pid) || read_pid(mountpoint) != d->pid)) {
 		close(d->pidfd);
 		d->pidfd = -1;
 	}
@@ -220,7 +252,7 @@ static int unmount(const struct args *a, const struct mounted *m)
 	int ret;
 
 	if (!m->dead)
-		find_daemon(m->mountpoint, &d);
+		find_daemon(m, &d);
 	ret = helper_unmount(m->mountpoint, false, false);
 	if (!ret) {
 		if (a->verbose)

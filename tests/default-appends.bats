@@ -243,3 +243,45 @@ holds()
 	same "$(size_of "$MNT/seq/0")" 8192
 	expect "0 4096" zio "open:O_WRONLY,O_DIRECT:$MNT/seq/0" write:4096@8192
 }
+
+# start_long_gap FILE ZONE: fill 60 GiB with zeros in the background, as $FILLER.
+start_long_gap()
+{
+	truncate -s 60G "$1" 2>/dev/null 3>&- &
+	FILLER=$!
+	until (($(zone_wp "$2") > 0)); do
+		sleep 0.02
+	done
+}
+
+@test "a long gap ends when its writer is killed, and with the daemon" {
+	make_mount "" --capacity 192G --zone-size 64G --conv-zones 1
+	start_long_gap "$MNT/seq/0" 1
+	kill -9 "$FILLER"
+	wait "$FILLER" 2>/dev/null || :
+	size=$(size_of "$MNT/seq/0")
+	((size > 0 && size < 60 << 30 && size % 4096 == 0))
+	same "$(zone_wp 1)" "$size"
+	echo more >>"$MNT/seq/0"
+	same "$(tail -c 5 "$MNT/seq/0")" more
+	: >"$MNT/seq/0"
+	start_long_gap "$MNT/seq/1" 2
+	kill "$DAEMON"
+	wait "$DAEMON"
+	wait "$FILLER" || :
+	may_log "ended by a signal with files open"
+	mount_device
+	size=$(size_of "$MNT/seq/1")
+	((size > 0 && size < 60 << 30 && size % 4096 == 0))
+}
+
+@test "an append that the device holds no room for goes past the arena" {
+	make_mount
+	expect ok ctl inject error reserve all ENOSPC count=0
+	echo text >"$MNT/seq/0"
+	same "$(cat "$MNT/seq/0")" text
+	same "$(stat_counter staged_bytes)$(stat_counter stage_write_bytes)" 00
+	expect ok ctl inject error reserve all 0
+	echo more >"$MNT/seq/1"
+	same "$(cat "$MNT/seq/1")" more
+}

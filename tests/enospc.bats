@@ -147,3 +147,34 @@ again()
 	same "$(size_of "$MNT/seq/1")" "$got"
 	expect "0 $got" zio "open:O_RDONLY:$MNT/seq/1" read:9000@0,seed=1,check=1
 }
+
+small_xfs()
+{
+	requires_loop
+	requires_mkfs xfs
+	mkdir "$T/small"
+	truncate -s 320M "$T/small.xfs"
+	mkfs.xfs -q -m reflink=1 "$T/small.xfs" || skip "needs XFS with reflink"
+	mount -o loop "$T/small.xfs" "$T/small" || skip "needs XFS in the kernel"
+}
+
+@test "a copy that shares its blocks meets a full file system without a crash" {
+	[[ $LAYOUT == image ]] || skip "a directory has no table"
+	small_xfs
+	make_there
+	cp --reflink=always "$DEV" "$T/small/copy"
+	DEV=$T/small/copy
+	# To the last block: in large pieces, then in small ones.
+	dd if=/dev/zero of="$T/small/filler" bs=1M 2>/dev/null || :
+	dd if=/dev/zero of="$T/small/filler2" bs=4k 2>/dev/null || :
+	mount_device
+	may_log 'No space left|ENOSPC'
+	expect "0 ENOSPC" zio "open:O_WRONLY:$MNT/seq/0" write:4096
+	is_running "$DAEMON"
+	rm "$T/small/filler"
+	expect "0 4096" zio "open:O_WRONLY:$MNT/seq/0" write:4096
+	remount_device
+	same "$(size_of "$MNT/seq/0")" 4096
+	umount_device
+	zonefsctl check "$DEV"
+}

@@ -28,6 +28,10 @@ setup_file()
 	mknod "$BATS_FILE_TMPDIR/fuse" c 10 229
 	chmod 666 "$BATS_FILE_TMPDIR/fuse"
 	mount --bind "$BATS_FILE_TMPDIR/fuse" /dev/fuse
+	# Users may let others see their mounts.
+	[[ -e /etc/fuse.conf ]] || return 0
+	echo user_allow_other >"$BATS_FILE_TMPDIR/fuse.conf"
+	mount --bind "$BATS_FILE_TMPDIR/fuse.conf" /etc/fuse.conf
 }
 
 setup()
@@ -309,4 +313,22 @@ requires_fusermount()
 	chown -R 0:0 "$DEV"
 	chmod 600 "$DEV"
 	refused 1 'zonefsd: .*dev.img.*Permission denied' as_user "$BUILD/zonefsd" "$DEV" "$MNT"
+}
+
+@test "umount does not wait for a process that is not the mounting user's" {
+	requires_fusermount
+	# One that root runs, and that does not end.
+	sleep 100 3>&- &
+	other=$!
+	as_user zimpostor "$other" "$MNT" -oallow_other 3>&- &
+	impostor=$!
+	until mountpoint -q "$MNT" || ! is_running "$impostor"; do
+		sleep 0.02
+	done
+	mountpoint -q "$MNT" || skip "users may not mount for others here"
+	same "$(cat "$MNT/.zonefsd/info")" "pid $other"
+	timeout 20 umount.fuse.zonefsd "$MNT"
+	is_running "$other"
+	kill "$other"
+	wait "$impostor" || :
 }

@@ -22,6 +22,8 @@ struct mounted {
 	char	*mountpoint;
 	bool	read_only;
 	bool	dead;		/* the daemon is gone: statfs says ENOTCONN */
+	bool	has_owner;	/* mountinfo says who mounted it: */
+	uid_t	owner;
 };
 
 /*

@@ -77,6 +77,12 @@ int zonefs_mount(struct zdev *dev, const struct zonefs_opts *opts,
 		 const struct zonefs_events *ev, const struct zlog *log,
 		 struct zonefs **fs, struct zerr *e);
 
+/*
+ * The mount will end: no request need fill a long space with zeros any more, as
+ * if each were cancelled (see zonefs_cancel) that does. Does not block.
+ */
+void zonefs_stop(struct zonefs *fs);
+
 /* Wait for what is in flight, flush the device, free fs. 0 or the first error. Blocks. */
 int zonefs_unmount(struct zonefs *fs);
 
@@ -155,6 +161,7 @@ struct zonefs_req {
 	struct zonefs_req *next;	/* the queue of the file */
 	struct zonefs_req *next_work;	/* the list of the helper thread */
 	_Atomic(struct zonefs_zone *) waits_on;	/* set while it may be cancelled */
+	atomic_bool	stop;		/* it was cancelled */
 
 	/* What runs next, and a stack of what follows when that part is through. */
 	struct zonefs_req *(*step)(struct zonefs_req *r);
@@ -181,6 +188,7 @@ struct zonefs_req {
 	uint8_t		op;
 	uint8_t		cause;
 	bool		queued, pinned, parked, rmw;
+	bool		recovering;	/* has met an error, can no longer be cancelled */
 };
 
 /*
@@ -235,8 +243,10 @@ void zonefs_setattr(struct zonefs *fs, uint64_t ino,
 int64_t zonefs_lseek(struct zonefs_file *file, uint64_t off, int whence);
 
 /*
- * Ask that a waiting request ends early: if it has not started on the device
- * it completes with -EINTR, else nothing happens. The caller must make sure
+ * Ask that a request ends early: if it has not started on the device it
+ * completes with -EINTR. One that fills the space behind the end of a file with
+ * zeros ends within that space, with -EINTR; what was filled is part of the
+ * file. Nothing happens to any other. The caller must make sure
  * that r is not done yet (it holds a lock that done() takes before it frees r).
  */
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r);

@@ -290,7 +290,7 @@ static int parse_op(const char *text, enum zdev_op *op)
 		{ "read", ZDEV_READ }, { "write", ZDEV_WRITE }, { "append", ZDEV_APPEND },
 		{ "reset", ZDEV_RESET }, { "finish", ZDEV_FINISH }, { "open", ZDEV_OPEN },
 		{ "close", ZDEV_CLOSE }, { "flush", ZDEV_FLUSH },
-		{ "put_tail", ZDEV_PUT_TAIL },
+		{ "put_tail", ZDEV_PUT_TAIL }, { "reserve", ZDEV_RESERVE },
 	};
 	unsigned i;
 

@@ -247,6 +247,9 @@ static int teardown(struct serve *s, struct zerr *e)
 	struct mnt *m = &s->m;
 	int ret;
 
+	/* Before the first wait: what runs for hours must not hold up the end. */
+	if (m->fs)
+		zonefs_stop(m->fs);
 	if (m->ctl)
 		ctl_stop(m->ctl);
 	if (s->notifying)

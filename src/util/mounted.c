@@ -48,18 +48,13 @@ static bool is_ours(struct libmnt_fs *fs)
 	return type && !strcmp(type, ZONEFSD_FSTYPE) && root && !strcmp(root, "/");
 }
 
-/*
- * Any user may mount a FUSE file system that names any device as its source.
- * Believe in the name only what root, the device's owner or we ourselves
- * mounted.
- */
-static bool is_trusted(struct libmnt_fs *fs, const char *device)
+/* Who mounted it, which the kernel vouches for. */
+static bool get_owner(struct libmnt_fs *fs, uid_t *owner)
 {
 	const char *opts = mnt_fs_get_fs_options(fs);
 	char *value, text[16];
 	size_t len;
 	uint64_t uid;
-	struct stat st;
 
 	if (!opts || mnt_optstr_get_option(opts, "user_id", &value, &len) ||
 	    !value || len >= sizeof(text))
@@ -67,6 +62,22 @@ static bool is_trusted(struct libmnt_fs *fs, const char *device)
 	memcpy(text, value, len);
 	text[len] = '\0';
 	if (zu_parse_u64(text, UINT32_MAX, &uid))
+		return false;
+	*owner = (uid_t)uid;
+	return true;
+}
+
+/*
+ * Any user may mount a FUSE file system that names any device as its source.
+ * Believe in the name only what root, the device's owner or we ourselves
+ * mounted.
+ */
+static bool is_trusted(struct libmnt_fs *fs, const char *device)
+{
+	struct stat st;
+	uid_t uid;
+
+	if (!get_owner(fs, &uid))
 		return false;
 	return uid == 0 || uid == geteuid() || (!stat(device, &st) && st.st_uid == uid);
 }
@@ -115,6 +126,7 @@ static int fill(struct libmnt_fs *fs, struct mounted *m)
 	}
 	m->read_only = has_ro(mnt_fs_get_vfs_options(fs)) ||
 		       has_ro(mnt_fs_get_fs_options(fs));
+	m->has_owner = get_owner(fs, &m->owner);
 	m->dead = statfs(m->mountpoint, &st) && errno == ENOTCONN;
 	return 1;
 }

@@ -359,7 +359,7 @@ static int dir_reserve(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
 
 	if (!len && !has_flag(d, zno, DIR_RESERVED))
 		return 0;
-	/* The room that this takes must be there before data is promised a place. */
+	/* Now: what is reserved here may be the room that beginning needs. */
 	ret = len ? dir_begin(d) : 0;
 	if (!ret)
 		ret = dir_fd_get(d, zno, &f);

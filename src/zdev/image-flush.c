@@ -55,16 +55,20 @@ static int fail(struct image *img, const char *what, int ret)
 
 int image_begin_change(struct image *img)
 {
-	int ret = image_check_failed(img);
+	int ret = image_check_failed(img), shared = 0;
 
 	if (ret || atomic_load(&img->marked_open))
 		return ret;
 	pthread_mutex_lock(&img->open_lock);
 	if (!atomic_load(&img->marked_open)) {
-		ret = image_state_write(img, 0);
-		atomic_store(&img->marked_open, !ret);
+		shared = image_table_unshare(img);
+		ret = shared ? 0 : image_state_write(img, 0);
+		atomic_store(&img->marked_open, !shared && !ret);
 	}
 	pthread_mutex_unlock(&img->open_lock);
+	/* Nothing has changed then, and there may be room the next time. */
+	if (shared)
+		return shared;
 	return ret ? fail(img, "writing the state block", ret) : 0;
 }
 

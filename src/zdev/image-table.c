@@ -16,10 +16,25 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 
 #include "image_i.h"
 #include "zonefsd/units.h"
+
+int image_table_unshare(struct image *img)
+{
+	int ret;
+
+	do {
+		ret = fallocate(img->fd, FALLOC_FL_UNSHARE_RANGE, 0,
+				img->layout.table_offset + image_table_len(&img->layout));
+	} while (ret && errno == EINTR);
+	if (!ret || errno == EOPNOTSUPP || errno == ENOSYS)
+		return 0;
+	return -errno;
+}
 
 int image_table_map(struct image *img)
 {

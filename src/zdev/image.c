@@ -157,7 +157,11 @@ static int load(struct image *img, struct zerr *e)
 	ret = image_table_verify(img, past, e);
 	if (ret)
 		return ret;
-	ret = image_table_map(img);
+	/* A recovery stores to the table. */
+	if (!img->read_only && past != IMAGE_PAST_CLEAN)
+		ret = image_table_unshare(img);
+	if (!ret)
+		ret = image_table_map(img);
 	if (!ret)
 		ret = image_recover(img, past);
 	/* A clean one stays so until the first change. */

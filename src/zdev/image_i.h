@@ -175,6 +175,12 @@ int image_recover(struct image *img, enum image_past past);
 
 /* ---- image-table.c ---- */
 
+/*
+ * To be called before anything on disk changes: a store to a table whose blocks
+ * another file shares needs room, and finding none is SIGBUS. The state blocks
+ * get theirs, too. 0 also where the file system has no such call, -ENOSPC, -errno.
+ */
+int image_table_unshare(struct image *img);
 int image_table_map(struct image *img);
 void image_table_unmap(struct image *img);
 

@@ -74,7 +74,7 @@ static ssize_t landed(const struct zonefs_req *r)
 }
 
 /* The stream is on the device but for the rest, which is stored as tail or not. */
-static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
+static void settle(struct zonefs_req *r, bool stored)
 {
 	struct zonefs *fs = r->fs;
 	struct zonefs_zone *z = r->zone;
@@ -90,6 +90,11 @@ static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
 	if (!fs->strict)
 		zonefs_zone_touch(fs, z);
 	zonefs_zone_unlock(fs, z);
+}
+
+static struct zonefs_req *commit(struct zonefs_req *r, bool stored)
+{
+	settle(r, stored);
 	return zonefs_req_return(r, (ssize_t)r->len);
 }
 
@@ -195,6 +200,25 @@ static struct zonefs_req *put_rest(struct zonefs_req *r)
 			     stream_iov(r, whole, end), tail_put);
 }
 
+/*
+ * A gap may be as long as a zone and take hours: a request that is to stop does
+ * so before the caller's bytes, and what it has written stays, as zeros.
+ */
+static bool stops_in_gap(const struct zonefs_req *r)
+{
+	return r->at < r->pos &&
+	       (atomic_load(&r->stop) || atomic_load(&r->fs->stopping));
+}
+
+static struct zonefs_req *end_in_gap(struct zonefs_req *r)
+{
+	r->pos = r->at;
+	r->len = 0;
+	settle(r, false);
+	zonefs_attr_changed(r->fs, r->zone);
+	return zonefs_req_return(r, -EINTR);
+}
+
 static struct zonefs_req *write_piece(struct zonefs_req *r);
 
 static struct zonefs_req *piece_written(struct zonefs_req *r)
@@ -206,6 +230,8 @@ static struct zonefs_req *piece_written(struct zonefs_req *r)
 	if (n < 0)
 		return zonefs_recover(r, "write", n, CAUSE_WRITE, recovered);
 	r->at += r->part;
+	if (stops_in_gap(r))
+		return end_in_gap(r);
 	return write_piece(r);
 }
 

@@ -455,11 +455,17 @@ static int settle_zone(struct zonefs *fs, struct zonefs_zone *z)
 	return err ? err : ret;
 }
 
+void zonefs_stop(struct zonefs *fs)
+{
+	atomic_store(&fs->stopping, true);
+}
+
 int zonefs_unmount(struct zonefs *fs)
 {
 	int err = 0, ret;
 	sem_t idle;
 
+	zonefs_stop(fs);
 	zonefs_stage_drain_all(fs);
 	sem_init(&idle, 0, 0);
 	fs->idle = &idle;

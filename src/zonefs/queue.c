@@ -27,6 +27,7 @@ void zonefs_req_begin(struct zonefs *fs, struct zonefs_zone *z,
 	r->pinned = false;
 	r->parked = false;
 	r->rmw = false;
+	r->recovering = false;
 }
 
 void zonefs_inflight_put(struct zonefs *fs)
@@ -106,7 +107,8 @@ struct zonefs_req *zonefs_req_queue(struct zonefs_req *r, zonefs_step step)
 		act->head = r;
 	} else {
 		act->last->next = r;
-		atomic_store(&r->waits_on, r->zone);
+		if (!r->recovering)
+			atomic_store(&r->waits_on, r->zone);
 	}
 	act->last = r;
 	zonefs_zone_unlock(r->fs, r->zone);
@@ -172,9 +174,12 @@ static struct zonefs_req *interrupted(struct zonefs_req *r)
 
 void zonefs_cancel(struct zonefs *fs, struct zonefs_req *r)
 {
-	struct zonefs_zone *z = atomic_load(&r->waits_on);
+	struct zonefs_zone *z;
 	bool found;
 
+	/* First: should it begin now, it shall know. */
+	atomic_store(&r->stop, true);
+	z = atomic_load(&r->waits_on);
 	if (!z)
 		return;
 	zonefs_zone_lock(fs, z);

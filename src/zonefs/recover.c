@@ -5,6 +5,7 @@
  * thread does it, as head of the file's queue: one recovery of a file at a time.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "zonefs_i.h"
@@ -40,6 +41,7 @@ struct verdict {
 	struct zdev_zone dev;
 	int		report_err;
 	bool		soft;		/* errno that is nobody's fault */
+	bool		tail_landed;	/* the device has the tail, in a whole block */
 	enum zonefs_errors errors;
 	/* Decided: */
 	bool		fs_ro;
@@ -65,12 +67,12 @@ static void mark(struct zonefs *fs, struct zonefs_zone *z, struct verdict *v, ui
 		v->says = flag == ZF_OFF ? "file is now offline" : "file is now read-only";
 }
 
-/* The size is what the device has; a tail that stood behind it is no more. */
+/* The size is what the device has; a tail that stood behind it is none any more. */
 static void follow_device(struct zonefs *fs, struct zonefs_zone *z, struct verdict *v)
 {
 	struct zonefs_active *act = z->act;
 
-	if (act->held && !fs->strict)
+	if (act->held && !fs->strict && !v->tail_landed)
 		atomic_fetch_add(&fs->count.tails_dropped, 1);
 	zonefs_zone_drop_tail(z);
 	act->gen++;
@@ -127,6 +129,29 @@ static void judge(struct zonefs *fs, struct zonefs_zone *z, enum zonefs_cause ca
 	zonefs_zone_account(fs, z);
 }
 
+/*
+ * The device has gone on past the write pointer: a write that failed may have
+ * put the block there that begins with the tail. Only the head of the queue
+ * changes the tail, and that is who asks.
+ */
+static bool tail_landed(struct zonefs *fs, const struct zonefs_zone *z, uint64_t wp)
+{
+	const struct zonefs_active *act = z->act;
+	uint64_t at = zone_wp(fs, z);
+	uint8_t *block;
+	bool same;
+
+	if (fs->strict || !act->held || !act->loaded || wp <= at)
+		return false;
+	block = malloc(fs->bs);
+	if (!block)
+		return false;
+	same = zdev_pread(fs->dev, z->zno, at, block, fs->bs) == (ssize_t)fs->bs &&
+	       !memcmp(block, act->tail, act->held);
+	free(block);
+	return same;
+}
+
 /* Ask the device; a conventional zone has no more to say than that it is there. */
 static void look(struct zonefs *fs, const struct zonefs_zone *z, struct verdict *v)
 {
@@ -134,6 +159,8 @@ static void look(struct zonefs *fs, const struct zonefs_zone *z, struct verdict 
 	v->dev.cond = BLK_ZONE_COND_NOT_WP;
 	if (zone_is_seq(z))
 		v->report_err = zdev_report(fs->dev, z->zno, 1, &v->dev);
+	if (zone_is_seq(z) && !v->report_err)
+		v->tail_landed = tail_landed(fs, z, v->dev.wp);
 	pthread_mutex_lock(&fs->lock);
 	v->errors = fs->opts.errors;
 	pthread_mutex_unlock(&fs->lock);
@@ -208,5 +235,7 @@ struct zonefs_req *zonefs_recover(struct zonefs_req *r, const char *what, ssize_
 	zonefs_req_call(r, then);
 	r->result = err;
 	r->cause = cause;
+	/* An EINTR in its place would hide the error, which may never come again. */
+	r->recovering = true;
 	return r->queued ? turn(r) : zonefs_req_queue(r, turn);
 }

@@ -163,13 +163,10 @@ static int segment_iov(struct zonefs *fs, struct zonefs_stage *st, uint64_t end)
 static void drain_later(struct zonefs *fs, struct zonefs_zone *z, sem_t *sem);
 static struct zonefs_req *writer_next(struct zonefs_req *w);
 
-/* Nothing is left to write, or the writer failed. w may be gone after this. */
-static struct zonefs_req *writer_end(struct zonefs_req *w, struct zonefs_req *waiter,
-				     bool wants_room, bool failed)
+/* Nothing is left to write, or the writer failed. It may run again, or be gone, by now. */
+static struct zonefs_req *writer_end(struct zonefs *fs, struct zonefs_zone *z,
+				     struct zonefs_req *waiter, bool wants_room, bool failed)
 {
-	struct zonefs *fs = w->fs;
-	struct zonefs_zone *z = w->zone;
-
 	if (waiter && wants_room)
 		hand_over(fs, waiter);
 	else if (!waiter && failed)
@@ -266,7 +263,7 @@ static struct zonefs_req *writer_next(struct zonefs_req *w)
 	waiter = take_waiter(st);
 	wants_room = st->wants_room;
 	zonefs_zone_unlock(fs, z);
-	return writer_end(w, waiter, waiter && wants_room, failed);
+	return writer_end(fs, z, waiter, waiter && wants_room, failed);
 }
 
 void zonefs_stage_run(struct zonefs *fs, struct zonefs_zone *z)
@@ -343,7 +340,8 @@ static struct zonefs_req *drain_step(struct zonefs_req *r)
 		st->waiter = r;
 		st->wants_room = false;
 		r->step = drain_step;
-		atomic_store(&r->waits_on, z);
+		if (!r->recovering)
+			atomic_store(&r->waits_on, z);
 	} else if (!err && (!rest || (st->tail_at == whole && st->tail_len == rest))) {
 		go_quiet(fs, z, z->size, true);
 	} else if (!err) {

@@ -244,6 +244,7 @@ struct zonefs {
 	 */
 	atomic_uint_fast64_t inflight;
 	sem_t		*idle;
+	atomic_bool	stopping;	/* zonefs_stop was called */
 
 	/* The helper thread runs steps that use a call of zdev that may block. */
 	pthread_t	worker;
@@ -393,7 +394,8 @@ int zonefs_write_check_any(struct zonefs_req *r);
  * Head of the queue only, with the tail loaded: put r->len bytes of r->buf at
  * r->pos, which is at or behind the end; zeros fill the space between. Returns
  * to then with the bytes of r->buf that are in the file (all but for lack of
- * room), or an errno after recovery has run.
+ * room), or an errno after recovery has run; -EINTR when it was stopped in the
+ * space between, which then ends the file.
  */
 struct zonefs_req *zonefs_append(struct zonefs_req *r, zonefs_step then);
 

@@ -148,6 +148,59 @@ static void test_cancel_waiting_writes(void)
 	free(call);
 }
 
+/* Holds up the thread that recovers, in its line of the log. */
+struct gate {
+	sem_t		reached, open;
+	bool		shut;
+};
+
+static void gate_log(void *ctx, enum zlog_level level, const char *line)
+{
+	struct gate *g = ctx;
+
+	if (!g->shut || !strstr(line, "is now read-only"))
+		return;
+	g->shut = false;
+	sem_post(&g->reached);
+	while (sem_wait(&g->open))
+		;
+}
+
+/* The error of an fsync is told, though it is interrupted while it waits to recover. */
+static void test_cancel_keeps_the_error(void)
+{
+	struct gate g = { .shut = true };
+	struct call first, second;
+	struct zonefs_file *f;
+	struct env v;
+
+	sem_init(&g.reached, 0, 0);
+	sem_init(&g.open, 0, 0);
+	setup(&v, "errors=remount-ro");
+	v.log = (struct zlog) { .write = gate_log, .ctx = &g, .max_level = ZLOG_DEBUG };
+	f = must_open(&v, CNV(0), O_RDWR);
+	CHECK_EQ(put(f, 0, 100, 50, 1), 100);
+	t_fault(&v, ZDEV_FLUSH, ZDEV_ALL_ZONES, EIO, 2, 0);
+	call_init(&first);
+	zonefs_fsync(f, &first.r);
+	while (sem_wait(&g.reached))
+		;
+	call_init(&second);
+	zonefs_fsync(f, &second.r);
+	while (t_stats(&v).io_errors < 2)
+		usleep(1000);
+	/* It has met the error; give it the time to queue behind the first. */
+	usleep(20000);
+	zonefs_cancel(v.fs, &second.r);
+	sem_post(&g.open);
+	CHECK_EQ(call_wait(&first), -EIO);
+	CHECK_EQ(call_wait(&second), -EIO);
+	t_release(f);
+	teardown(&v);
+	sem_destroy(&g.reached);
+	sem_destroy(&g.open);
+}
+
 /* A failing edge read or write: the errno, and the waiters go on. */
 static void test_failures(void)
 {
@@ -202,6 +255,7 @@ int main(void)
 	RUN(test_shapes);
 	RUN(test_parallel_unaligned_writes);
 	RUN(test_cancel_waiting_writes);
+	RUN(test_cancel_keeps_the_error);
 	RUN(test_failures);
 	RUN(test_aggregated_conditions);
 	return 0;

@@ -93,6 +93,66 @@ static void test_gap(void)
 	teardown(&v);
 }
 
+/* Wait until zone zno has more than `wp` bytes. */
+static void await_wp(struct env *v, uint32_t zno, uint64_t wp)
+{
+	while (t_zone(v, zno).wp <= wp)
+		usleep(1000);
+}
+
+/* A gap that is stopped ends the file: all that it has is as written, or zeros. */
+static void check_stopped_gap(struct env *v, struct zonefs_file *f, uint64_t cap)
+{
+	uint64_t size = t_size(v, SEQ(0)), at = size > 3 * BS ? size - 3 * BS : 0;
+
+	CHECK(size > BS && size < cap && size % BS == 0);
+	CHECK_EQ(t_zone(v, SEQ(0)).wp, size);
+	expect(f, 100, 0, 3);
+	expect_zeros(f, BS, 100);
+	if (at > 100)
+		expect_zeros(f, size - at, at);
+}
+
+static void test_stopped_gap(void)
+{
+	struct zdev_geometry g = usual;
+	struct zonefs_setattr_args a = { .valid = ZONEFS_SET_SIZE };
+	struct zonefs_file *f;
+	struct call grow;
+	unsigned told;
+	struct env v;
+
+	g.zone_size = UINT64_C(2) << 30;
+	g.zone_capacity = UINT64_C(2) << 30;
+	g.nr_zones = NR_CONV + 1;
+	setup_with(&v, &g, "", "");
+	f = must_open(&v, SEQ(0), O_RDWR);
+	CHECK_EQ(put(f, 0, 100, 0, 3), 100);
+	told = atomic_load(&v.attr_changed);
+	a.file = f;
+	a.size = g.zone_capacity - 1;
+	call_init(&grow);
+	zonefs_setattr(v.fs, SEQ(0), &a, &grow.r);
+	await_wp(&v, SEQ(0), BS);
+	zonefs_cancel(v.fs, &grow.r);
+	CHECK_EQ(call_wait(&grow), -EINTR);
+	check_stopped_gap(&v, f, g.zone_capacity);
+	CHECK(atomic_load(&v.attr_changed) > told);
+	/* It is a file as any other: it goes on at its end. */
+	CHECK_EQ(put(f, O_APPEND, 100, 0, 3), 100);
+	CHECK_EQ(t_ftruncate(&v, f, 0), 0);
+	CHECK_EQ(put(f, 0, 100, 0, 3), 100);
+	/* The end of the mount stops it, too. */
+	call_init(&grow);
+	zonefs_setattr(v.fs, SEQ(0), &a, &grow.r);
+	await_wp(&v, SEQ(0), BS);
+	zonefs_stop(v.fs);
+	CHECK_EQ(call_wait(&grow), -EINTR);
+	check_stopped_gap(&v, f, g.zone_capacity);
+	t_release(f);
+	teardown(&v);
+}
+
 /* D5: nothing before the end, short at the capacity, then EFBIG. */
 static void test_bounds(void)
 {
@@ -449,6 +509,7 @@ int main(void)
 	RUN(test_any_length);
 	RUN(test_append_ignores_the_offset);
 	RUN(test_gap);
+	RUN(test_stopped_gap);
 	RUN(test_bounds);
 	RUN(test_truncate);
 	RUN(test_truncate_survives);

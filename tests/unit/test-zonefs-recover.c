@@ -460,6 +460,24 @@ static void test_default_device_moved_past_the_tail(void)
 	teardown(&v);
 }
 
+/* A write that landed in part took the tail with it: nothing is lost. */
+static void test_default_tail_in_a_partial_write(void)
+{
+	struct zonefs_file *f;
+	struct env v;
+
+	setup(&v, "errors=repair");
+	f = must_open(&v, SEQ(0), O_RDWR);
+	CHECK_EQ(put(f, 0, BS + 77, 0, 1), BS + 77);
+	t_fault(&v, ZDEV_WRITE, SEQ(0), EIO, 1, 2 * BS);
+	CHECK_EQ(put(f, 0, 4 * BS, BS + 77, 1), -EIO);
+	CHECK_EQ(t_size(&v, SEQ(0)), 3 * BS);
+	expect(f, 3 * BS, 0, 1);
+	CHECK_EQ(t_stats(&v).tails_dropped, 0);
+	t_release(f);
+	teardown(&v);
+}
+
 int main(void)
 {
 	RUN(test_write_error);
@@ -477,5 +495,6 @@ int main(void)
 	RUN(test_default_tail_survives_a_failed_write);
 	RUN(test_default_tail_cannot_be_stored);
 	RUN(test_default_device_moved_past_the_tail);
+	RUN(test_default_tail_in_a_partial_write);
 	return 0;
 }
