@@ -43,16 +43,26 @@ static bool can_start_loose(const struct emu_queue *q, const struct emu_lane *la
 	return lane->loose.first && lane->nr_loose_busy < q->max_loose;
 }
 
-/* Let one worker look at the list, unless all of them are about to. */
-static void wake_one(struct emu_queue *q)
+/*
+ * Have one worker look at the list, unless all of them are about to: the one to
+ * wake(), or NULL.
+ */
+static struct emu_worker *call_one(struct emu_queue *q)
 {
 	struct emu_worker *w = q->idle;
 
 	if (!w)
-		return;
+		return NULL;
 	q->idle = w->next_idle;
 	w->idle = false;
-	pthread_cond_signal(&w->wake);
+	return w;
+}
+
+/* Without the lock, which is the first thing that w takes. */
+static void wake(struct emu_worker *w)
+{
+	if (w)
+		pthread_cond_signal(&w->wake);
 }
 
 static void sleep_until_woken(struct emu_worker *w)
@@ -123,25 +133,36 @@ static void put_lane(struct emu *emu, struct emu_lane *lane)
 	q->nr_pool++;
 }
 
+/* Are we in done() of the lane's operation? Then this worker looks at the list next. */
+static bool runs_lane(const struct emu_lane *lane)
+{
+	return lane->ordered_busy && pthread_equal(lane->runner, pthread_self());
+}
+
 void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered)
 {
+	struct emu_worker *w = NULL;
 	struct emu_lane *lane;
 
 	pthread_mutex_lock(&emu->lock);
 	lane = get_lane(emu, io->zno);
 	if (lane) {
 		fifo_push(ordered ? &lane->ordered : &lane->loose, io);
-		if (make_ready(&emu->queue, lane))
-			wake_one(&emu->queue);
+		if (make_ready(&emu->queue, lane) && !runs_lane(lane))
+			w = call_one(&emu->queue);
 	}
 	pthread_mutex_unlock(&emu->lock);
+	wake(w);
 	if (!lane)
 		zdev_complete(io, -ENOMEM);
 }
 
-/* Take the next operation off the first ready lane, and say which kind it is. */
+/*
+ * Take the next operation off the first ready lane, and say which kind it is.
+ * *other is the worker to wake for what the lane has left.
+ */
 static struct zdev_io *start_one(struct emu_queue *q, struct emu_lane **from,
-				 bool *ordered)
+				 bool *ordered, struct emu_worker **other)
 {
 	struct emu_lane *lane = q->first;
 	struct zdev_io *io;
@@ -153,13 +174,13 @@ static struct zdev_io *start_one(struct emu_queue *q, struct emu_lane **from,
 	if (*ordered) {
 		io = fifo_pop(&lane->ordered);
 		lane->ordered_busy = true;
+		lane->runner = pthread_self();
 	} else {
 		io = fifo_pop(&lane->loose);
 		lane->nr_loose_busy++;
 	}
 	lane->loose_turn = *ordered;
-	if (make_ready(q, lane))
-		wake_one(q);
+	*other = make_ready(q, lane) ? call_one(q) : NULL;
 	*from = lane;
 	return io;
 }
@@ -178,6 +199,7 @@ static void end_one(struct emu *emu, struct emu_lane *lane, bool ordered)
 bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 {
 	struct emu_queue *q = &emu->queue;
+	struct emu_worker *w = NULL;
 	struct emu_lane *lane;
 	bool idle;
 
@@ -186,6 +208,7 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 	idle = lane && !lane->ordered_busy && !lane->ordered.first && !q->cut;
 	if (idle) {
 		lane->ordered_busy = true;
+		lane->runner = pthread_self();
 		q->nr_live++;
 	} else if (lane) {
 		put_lane(emu, lane);
@@ -199,11 +222,12 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 	pthread_mutex_lock(&emu->lock);
 	end_one(emu, lane, true);
 	if (q->first)
-		wake_one(q);	/* no worker saw the lane wait */
+		w = call_one(q);	/* no worker saw the lane wait */
 	q->nr_live--;
 	if (q->cut && !q->nr_live)
 		pthread_cond_broadcast(&q->quiet);
 	pthread_mutex_unlock(&emu->lock);
+	wake(w);
 	return true;
 }
 
@@ -212,6 +236,7 @@ static void *worker(void *arg)
 	struct emu_worker *self = arg;
 	struct emu *emu = self->emu;
 	struct emu_queue *q = &emu->queue;
+	struct emu_worker *other;
 	struct emu_lane *lane;
 	struct zdev_io *io;
 	bool ordered, live;
@@ -222,10 +247,11 @@ static void *worker(void *arg)
 			sleep_until_woken(self);
 		if (!q->first)
 			break;
-		io = start_one(q, &lane, &ordered);
+		io = start_one(q, &lane, &ordered, &other);
 		live = !q->cut;
 		q->nr_live += live;
 		pthread_mutex_unlock(&emu->lock);
+		wake(other);
 
 		/* Completed while the lane is held: done() keeps the zone's order. */
 		zdev_complete(io, live ? emu_exec(emu, io) : -EIO);
@@ -307,7 +333,7 @@ void emu_queue_stop(struct emu *emu)
 	pthread_mutex_lock(&emu->lock);
 	q->stop = true;
 	while (q->idle)
-		wake_one(q);
+		wake(call_one(q));
 	pthread_mutex_unlock(&emu->lock);
 	for (i = 0; i < q->nr_workers; i++)
 		pthread_join(q->workers[i].thread, NULL);

@@ -101,6 +101,7 @@ struct emu_lane {
 	struct emu_fifo	ordered;	/* one at a time, in order of submission */
 	struct emu_fifo	loose;		/* reads, and all there is on conventional zones */
 	bool		ordered_busy;
+	pthread_t	runner;		/* ordered_busy: the thread that carries it out */
 	bool		ready;		/* on the list of lanes with work to start */
 	bool		loose_turn;	/* the next start is from the loose fifo */
 	uint32_t	nr_loose_busy;

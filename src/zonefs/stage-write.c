@@ -55,15 +55,21 @@ static void unlist(struct zonefs *fs, struct zonefs_stage *st)
 
 void zonefs_stage_list(struct zonefs *fs, struct zonefs_stage *st)
 {
+	bool wake;
+
 	pthread_mutex_lock(&fs->stage_lock);
 	st->next = fs->stages;
 	st->pprev = &fs->stages;
 	if (st->next)
 		st->next->pprev = &st->next;
 	fs->stages = st;
-	if (!fs->nr_stages++)
-		pthread_cond_signal(&fs->stage_cond);
+	fs->nr_stages++;
+	/* Not for each append of a client that syncs each: the clock runs on for a while. */
+	wake = !fs->stage_ticks;
+	fs->stage_ticks = fs->stage_used = true;
 	pthread_mutex_unlock(&fs->stage_lock);
+	if (wake)
+		pthread_cond_signal(&fs->stage_cond);
 }
 
 /*
@@ -126,8 +132,8 @@ static void hand_over(struct zonefs *fs, struct zonefs_req *r)
 	else
 		fs->ready = r;
 	fs->ready_last = r;
-	pthread_cond_signal(&fs->stage_cond);
 	pthread_mutex_unlock(&fs->stage_lock);
+	pthread_cond_signal(&fs->stage_cond);
 }
 
 /* Who waits for the stage, no longer. The stripe is held. */
@@ -566,20 +572,18 @@ static void tick(struct zonefs *fs)
 			if (is_due(fs, zones[i], before))
 				drain_later(fs, zones[i], NULL);
 	}
-	if (!nr_stages(fs))
-		arena_trim(fs->arena);
 }
 
 /*
  * Wait for something to do, no longer than until *next; true when it is time for a
- * tick. The clock stands (*next is 0) when the last tick found nothing staged.
- * fs->stage_lock is held.
+ * tick. fs->stage_lock is held.
  */
 static bool wait_or_tick(struct zonefs *fs, int64_t *next)
 {
 	struct timespec ts = { *next / 1000000000, *next % 1000000000 };
 
-	if (!*next && !fs->nr_stages) {
+	if (!fs->stage_ticks) {
+		*next = 0;
 		pthread_cond_wait(&fs->stage_cond, &fs->stage_lock);
 		return false;
 	}
@@ -592,24 +596,37 @@ static bool wait_or_tick(struct zonefs *fs, int64_t *next)
 	return false;
 }
 
+/* The clock stops when nothing is staged, and nothing was since the last tick. */
+static bool may_stop_clock(struct zonefs *fs)
+{
+	fs->stage_ticks = fs->nr_stages || fs->stage_used;
+	fs->stage_used = false;
+	return !fs->stage_ticks;
+}
+
 static void *stage_main(void *arg)
 {
 	struct zonefs *fs = arg;
 	struct zonefs_req *r;
 	int64_t next = 0;
+	bool idle = false;
 
 	pthread_mutex_lock(&fs->stage_lock);
 	while (fs->ready || !fs->stage_stop) {
 		r = fs->ready;
-		if (r)
+		if (r) {
 			fs->ready = r->next_work;
-		else if (!wait_or_tick(fs, &next))
+		} else if (wait_or_tick(fs, &next)) {
+			idle = may_stop_clock(fs);
+			next = now_ns() + TICK_NS;
+		} else {
 			continue;
-		else
-			next = fs->nr_stages ? now_ns() + TICK_NS : 0;
+		}
 		pthread_mutex_unlock(&fs->stage_lock);
 		if (r)
 			zonefs_req_run(r);
+		else if (idle)
+			arena_trim(fs->arena);
 		else
 			tick(fs);
 		pthread_mutex_lock(&fs->stage_lock);

@@ -261,6 +261,8 @@ struct zonefs {
 	struct zonefs_req *ready, *ready_last;
 	struct zonefs_stage *stages;	/* live ones */
 	uint32_t	nr_stages;
+	bool		stage_used;	/* some went live since the last tick */
+	bool		stage_ticks;	/* else the thread sleeps until it is called */
 	bool		stage_stop;
 
 	atomic_int	late_err;	/* one that no file was there to be told */
