@@ -6,7 +6,7 @@
  * the whole file anyway, and callers that come while a round runs share the next
  * one. A round is, in this order,
  *	1. capture each changed zone's current pointer and newest tail,
- *	2. fdatasync: data and tails up to there are durable,
+ *	2. sync the data: data and tails up to there are durable,
  *	3. store the captured pointers as the flushed ones,
  *	4. msync the table,
  *	5. free what the zones reset before step 1 still hold.
@@ -24,7 +24,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "image_i.h"
 
@@ -167,6 +166,8 @@ static int capture(struct image *img, uint32_t zno, struct image_captured *c)
 	c->zno = zno;
 	image_tail_capture(img, zno);
 	c->reaping = claim_stale(img, zno, false);
+	/* Who flushes once will do so again. */
+	atomic_fetch_or(&img->flushed[zno / 64], UINT64_C(1) << zno % 64);
 	ret = image_count_get(img, zno, &c->resets);
 	return ret ? ret : image_ptr_get(img, zno, IMAGE_CURRENT, &c->cur);
 }
@@ -195,12 +196,9 @@ static uint32_t capture_batch(struct image *img, uint32_t *zno, int *err)
 
 static int sync_data(struct image *img)
 {
-	int ret;
+	int ret = image_sync_data(img);
 
-	do {
-		ret = fdatasync(img->fd);
-	} while (ret && errno == EINTR);
-	return ret ? fail(img, "syncing the data", -errno) : 0;
+	return ret ? fail(img, "syncing the data", ret) : 0;
 }
 
 /* Steps 2 to 4 for the first n of the batch. */

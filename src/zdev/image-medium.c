@@ -47,6 +47,11 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
 }
 
+static uint64_t zone_bit(uint32_t zno)
+{
+	return UINT64_C(1) << zno % 64;
+}
+
 /* The largest piece of memory that the page cache keeps as one. */
 #define MAX_FOLIO	(UINT64_C(2) << 20)
 
@@ -68,23 +73,44 @@ static bool cached_alone(const struct image_layout *lay, uint32_t zno, uint64_t 
 
 /*
  * Past the page cache what is large and aligned, while the file system lets us. Not
- * on conventional zones: several may write to one place at once. A small write
- * that is flushed gains nothing, as the table's page takes longer.
+ * on conventional zones: several may write to one place at once.
  */
+static bool goes_direct(struct image *img, uint32_t zno, const struct iovec *iov, int nr_iov,
+			size_t len, uint64_t off)
+{
+	size_t least = DIRECT_MIN;
+
+	if (img->direct < 0 || image_is_conv(&img->layout, zno))
+		return false;
+	/* A zone that was flushed after its last write will be flushed after this one. */
+	if (image_syncs_direct(img) &&
+	    atomic_load(&img->flushed[zno / 64]) & zone_bit(zno))
+		least = DIRECT_MIN_FLUSHED;
+	return len >= least && direct_fits(iov, nr_iov, off) &&
+	       cached_alone(&img->layout, zno, off, len);
+}
+
+static ssize_t write_cached(struct image *img, const struct iovec *iov, int nr_iov,
+			    size_t len, uint64_t off)
+{
+	ssize_t ret = image_writev(img->fd, iov, nr_iov, len, off);
+
+	image_note_cached(img);
+	return ret;
+}
+
 static ssize_t write_either(struct image *img, uint32_t zno, const struct iovec *iov,
 			    int nr_iov, size_t len, uint64_t off)
 {
 	ssize_t ret;
 
-	if (img->direct < 0 || len < DIRECT_MIN || !direct_fits(iov, nr_iov, off) ||
-	    image_is_conv(&img->layout, zno) ||
-	    !cached_alone(&img->layout, zno, off, len))
-		return image_writev(img->fd, iov, nr_iov, len, off);
+	if (!goes_direct(img, zno, iov, nr_iov, len, off))
+		return write_cached(img, iov, nr_iov, len, off);
 	ret = image_writev(img->direct, iov, nr_iov, len, off);
 	if (ret >= 0 || !direct_refused(-(int)ret))
 		return ret;
 	/* Also when a short write ended off the grain: all of it again. */
-	return image_writev(img->fd, iov, nr_iov, len, off);
+	return write_cached(img, iov, nr_iov, len, off);
 }
 
 /* The data of a write. Zones that were reset may have to give room first. */
@@ -137,16 +163,12 @@ static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iov
 	cur.wp = pos + len;
 	image_ptr_set(img, zno, IMAGE_CURRENT, &cur);
 	image_tail_forget(img, zno);
+	atomic_fetch_and(&img->flushed[zno / 64], ~zone_bit(zno));
 	image_dirty_set(img, zno);
 	return ret;
 }
 
 /* ---- reserved space ---- */
-
-static uint64_t zone_bit(uint32_t zno)
-{
-	return UINT64_C(1) << zno % 64;
-}
 
 static bool is_reserved(struct image *img, uint32_t zno)
 {
@@ -266,6 +288,7 @@ static int image_finish(void *m, uint32_t zno)
 	/* What lies behind the pointer is about to become readable. */
 	ret = image_zero(img->fd, image_zone_offset(&img->layout, zno) + cur.wp,
 			 capacity - cur.wp);
+	image_note_cached(img);
 	if (ret)
 		return ret;
 	cur.wp = capacity;

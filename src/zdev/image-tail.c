@@ -184,6 +184,7 @@ int image_tail_put(struct image *img, uint32_t zno, uint64_t wp, const void *dat
 	atomic_store(&img->tails_written, true);
 	ret = image_pwrite(img->fd, &b, sizeof(b.head) + len,
 			   image_slot_offset(&img->layout, zno, slot));
+	image_note_cached(img);
 	if (ret)
 		return ret;
 
@@ -233,6 +234,7 @@ int image_tail_clear(struct image *img, uint32_t zno)
 	if (ret > 0)
 		ret = image_zero(img->fd, image_slot_offset(&img->layout, zno, 0),
 				 IMAGE_TAIL_SLOTS * (uint64_t)image_slot_size(&img->layout));
+	image_note_cached(img);
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&img->tail_lock);

@@ -127,7 +127,9 @@ static int alloc_state(struct image *img)
 	img->stale = calloc(nr, sizeof(*img->stale));
 	img->batch = calloc(IMAGE_FLUSH_BATCH, sizeof(*img->batch));
 	img->reserved = calloc(nr / 64 + 1, sizeof(*img->reserved));
-	return img->dirty && img->stale && img->batch && img->reserved ? 0 : -ENOMEM;
+	img->flushed = calloc(nr / 64 + 1, sizeof(*img->flushed));
+	return img->dirty && img->stale && img->batch && img->reserved && img->flushed ?
+	       0 : -ENOMEM;
 }
 
 /* Everything after the lock is held and the header known. */
@@ -239,8 +241,10 @@ int image_open(const char *path, const struct zdev_open_opts *opts, struct image
 		return ret;
 	}
 	/* Without it everything goes through the page cache. */
-	if (!img->read_only)
+	if (!img->read_only) {
 		img->direct = direct_open(img->fd);
+		image_sync_init(img);
+	}
 	*imgp = img;
 	*ops = &image_ops;
 	*g = img->layout.geo;
@@ -288,6 +292,7 @@ int image_close(struct image *img)
 void image_free(struct image *img)
 {
 	image_table_unmap(img);
+	image_sync_free(img);
 	if (img->direct >= 0)
 		close(img->direct);
 	if (img->fd >= 0)
@@ -302,6 +307,7 @@ void image_free(struct image *img)
 	free(img->stale);
 	free(img->dirty);
 	free(img->reserved);
+	free(img->flushed);
 	free(img->tails);
 	free(img->path);
 	free(img);

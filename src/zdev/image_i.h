@@ -10,6 +10,7 @@
  *	image-medium.c	reads, writes and commands of emu
  *	image-table.c	the mapped zone table
  *	image-flush.c	making durable, giving back the space of reset zones
+ *	image-sync.c	the cheapest sync of the data
  *	image-tail.c	partial last blocks
  *	image-check.c	verify and repair
  *	image-io.c	whole reads and writes, holes
@@ -77,6 +78,7 @@ struct image {
 	struct image_instance instance;
 	struct image_entry *table;	/* mapped; read_only: a private copy */
 	size_t		page_size;
+	void		*clean_page;	/* mapped; NULL: only fdatasync syncs data */
 
 	/*
 	 * The first change says in the state block that the image is not clean,
@@ -90,6 +92,12 @@ struct image {
 
 	/* One bit a zone: it may have words or tails that no flush has seen. */
 	_Atomic uint64_t *dirty;
+
+	/* One bit a zone: a flush came after its last write. */
+	_Atomic uint64_t *flushed;
+
+	/* Data or tails went through the page cache since the last sync. */
+	atomic_bool	cached;
 
 	/* -errno of a flush that failed: nothing is written after it. */
 	atomic_int	failed;
@@ -230,6 +238,24 @@ int image_prepare(struct image *img, uint32_t zno);
 
 /* After -ENOSPC: free what reset zones still hold. true when there was any. */
 bool image_make_room(struct image *img);
+
+/* ---- image-sync.c ---- */
+
+/* Find the cheapest way. Without it, data is synced all the same. */
+void image_sync_init(struct image *img);
+void image_sync_free(struct image *img);
+
+/* Is the sync of data that went past the page cache cheaper? */
+bool image_syncs_direct(const struct image *img);
+
+/*
+ * To be called after each change of the file through the page cache but those of
+ * the table and the state blocks, before it is reported as done.
+ */
+void image_note_cached(struct image *img);
+
+/* All data and tails that were written before are durable after. 0 or -errno. May block. */
+int image_sync_data(struct image *img);
 
 /* ---- image-tail.c ---- */
 
