@@ -17,6 +17,7 @@
 #include "zonefsd/mounted.h"
 
 #define RETRY_MS	50
+#define FIND_TRIES	100
 
 struct holder {
 	pid_t	pid;		/* 0: unknown, for instance in another container */
@@ -42,7 +43,11 @@ static pid_t parse_lock(const char *line, const struct stat *st, bool match_dev)
 	return pid;
 }
 
-/* On btrfs and overlayfs stat's device number is not that of /proc/locks. */
+/*
+ * On btrfs and overlayfs stat's device number is not that of /proc/locks. That
+ * file comes a page a read; a lock which moves up between two, as others before
+ * it go, is missed.
+ */
 static pid_t find_pid(const struct stat *st)
 {
 	pid_t exact = 0, by_ino = 0;
@@ -118,10 +123,10 @@ int zdev_lock(int fd, const char *path, bool shared, uint32_t wait_ms, struct ze
 {
 	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
 	int how = (shared ? LOCK_SH : LOCK_EX) | LOCK_NB;
+	uint32_t waited = 0, tries = 0;
 	struct holder h;
-	uint32_t waited;
 
-	for (waited = 0;; waited += RETRY_MS) {
+	for (;;) {
 		if (!flock(fd, how))
 			return 0;
 		if (errno == EINTR)
@@ -129,8 +134,11 @@ int zdev_lock(int fd, const char *path, bool shared, uint32_t wait_ms, struct ze
 		if (errno != EWOULDBLOCK)
 			return zerr_errno(e, errno, "%s: locking", path);
 		find_holder(fd, &h);
-		if (waited >= wait_ms || !holder_is_leaving(&h, path))
+		if (waited < wait_ms && holder_is_leaving(&h, path)) {
+			nanosleep(&pause, NULL);
+			waited += RETRY_MS;
+		} else if (h.comm[0] || ++tries >= FIND_TRIES) {
 			return refuse(&h, path, e);
-		nanosleep(&pause, NULL);
+		}
 	}
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -33,6 +34,7 @@ static pid_t hold(const char *comm, bool shared, unsigned ms)
 		struct zerr e;
 
 		close(ready[0]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prctl(PR_SET_NAME, comm);
 		if (zdev_lock(open_dir(), dir, shared, 0, &e))
 			_exit(1);
@@ -79,6 +81,55 @@ static void the_holder_is_named(void)
 	let_go(pid);
 	/* A killed holder leaves nothing behind. */
 	CHECK_EQ(zdev_lock(fd, dir, false, 0, &e), 0);
+	close(fd);
+}
+
+enum { NR_OTHERS = 300 };
+
+/* Locks of others that come and go: the list of all locks moves while it is read. */
+static pid_t churn(void)
+{
+	int fd[NR_OTHERS], ready[2];
+	char name[96], c;
+	pid_t pid;
+
+	CHECK_EQ(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (unsigned i = 0; i < NR_OTHERS; i++) {
+			snprintf(name, sizeof(name), "%s/other%u", dir, i);
+			fd[i] = open(name, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+			if (fd[i] < 0 || flock(fd[i], LOCK_EX))
+				_exit(1);
+		}
+		if (write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (unsigned i = 0;; i = (i + 1) % NR_OTHERS) {
+			flock(fd[i], LOCK_UN);
+			flock(fd[i], LOCK_EX);
+		}
+	}
+	close(ready[1]);
+	CHECK_EQ(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void the_holder_is_named_while_others_lock(void)
+{
+	pid_t pid = hold("some-tool", false, 0), other = churn();
+	int fd = open_dir();
+	char want[128];
+	struct zerr e;
+
+	snprintf(want, sizeof(want), "%s: in use by some-tool (pid %d)", dir, (int)pid);
+	for (int i = 0; i < 100; i++) {
+		CHECK_EQ(zdev_lock(fd, dir, false, 0, &e), -EBUSY);
+		CHECK_STR(e.msg, want);
+	}
+	let_go(other);
+	let_go(pid);
 	close(fd);
 }
 
@@ -134,6 +185,7 @@ int main(void)
 {
 	unit_tmpdir(dir, sizeof(dir));
 	RUN(the_holder_is_named);
+	RUN(the_holder_is_named_while_others_lock);
 	RUN(readers_share);
 	RUN(a_daemon_on_its_way_out_is_waited_for);
 	RUN(other_programs_are_not_waited_for);
