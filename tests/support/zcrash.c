@@ -3,18 +3,27 @@
  * zcrash: write to zone files until the daemon dies under us, then prove what
  * must be there is there.
  *
- *	zcrash write STATE SEED SECONDS [direct] FILE...
- *	zcrash verify STATE kill|power FILE...
+ *	zcrash write STATE SEED SECONDS MIX FILE...
+ *	zcrash survive STATE SEED SECONDS MIX FILE...
+ *	zcrash verify STATE kill|arena|power FILE...
  *
- * The writer appends, resets, finishes and fsyncs at random and keeps in STATE, a
- * mapped file outside the file system under test, what was acknowledged and
- * what a successful fsync covered. It ends with 0 at the first error that a
- * dead daemon gives, and with 1 at any other error.
+ * The writer appends, resets, finishes and fsyncs at random, as MIX (see the
+ * table) has it, and keeps in STATE, a mapped file outside the file system
+ * under test, what was acknowledged and what a successful fsync covered. It
+ * ends with 0 at the first error that a dead daemon gives, and with 1 at any
+ * other error.
+ *
+ * "survive" writes to a device that fails now and then: at an error it takes the
+ * file's size for what is left, which may not be less than fsync covered, and goes
+ * on from there. An error that it was not told of shows as wrong bytes. In the
+ * end all must be acknowledged by fsync.
  *
  * The verifier reads everything back. After a kill: every acknowledged byte is
- * there, and nothing that was never written. After a power cut: what an fsync
- * covered is there; of the rest a prefix. It then makes the present contents the
- * new start, so that write and verify can follow each other for many rounds.
+ * there, and nothing that was never written. After a kill that took the arena
+ * along: what an fsync or a close covered is there, and so are resets and
+ * finishes; of the rest a prefix. After a power cut: what an fsync covered is
+ * there; of the rest a prefix. It then makes the present contents the new start,
+ * so that write and verify can follow each other for many rounds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +39,22 @@
 #include "pattern.h"
 
 #define MAX_FILES	64
-#define MAX_WRITE	(192 << 10)
+#define MAX_WRITE	(1 << 20)
+
+/* What a writer does; the last columns are how many of 1000 steps. */
+static const struct mix {
+	const char	*name;
+	int		flags;		/* of open(2) */
+	size_t		least, most;	/* bytes of a write */
+	size_t		small;		/* half of the writes are no longer; 0: no such half */
+	unsigned	fsync, reopen, reset, finish;
+} mixes[] = {
+	{ "any",	O_APPEND,	1,	192 << 10,	9000,	120, 20, 10, 5 },
+	{ "direct",	O_DIRECT,	4096,	192 << 10,	0,	120, 20, 10, 5 },
+	{ "large",	0,		1 << 20, 1 << 20,	0,	 20, 10, 10, 0 },
+	{ "tails",	O_APPEND,	1,	700,		0,	  0,  5,  1, 0 },
+	{ "synced",	O_APPEND,	1,	9000,		500,	450,  5,  2, 1 },
+};
 
 enum pending { NOTHING, APPEND, RESET, FINISH };
 
@@ -39,6 +63,7 @@ struct entry {
 	uint64_t	gen;
 	uint64_t	acked;		/* data written in this generation */
 	bool		full;		/* finished: zeros follow up to the capacity */
+	uint64_t	drained;	/* of acked, what fsync or close has covered */
 	uint64_t	synced_gen;
 	uint64_t	synced;
 	bool		synced_full;
@@ -58,7 +83,9 @@ struct run {
 	char		**path;
 	int		fd[MAX_FILES];
 	uint64_t	rng;
-	bool		direct;
+	const struct mix *mix;
+	bool		survive;
+	uint64_t	errors;		/* that were survived */
 	char		*buf;
 };
 
@@ -107,26 +134,70 @@ static bool is_the_crash(int err)
 	       err == EROFS || err == ENOENT;
 }
 
+/*
+ * The file's size is what is left. Asked afresh: the client learns of a size that
+ * shrank a moment after the error.
+ */
+static int survived(struct run *r, int i, const char *op)
+{
+	struct entry *e = &r->st->file[i];
+	uint64_t most = e->acked + (e->pending == APPEND ? e->pending_len : 0);
+	struct statx stx;
+
+	if (statx(r->fd[i], "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE, &stx)) {
+		fprintf(stderr, "zcrash: stat %s: %s\n", r->path[i], strerror(errno));
+		return -1;
+	}
+	if (e->pending == RESET && !stx.stx_size)
+		e->drained = 0;
+	if (stx.stx_size < e->drained || stx.stx_size > most) {
+		fprintf(stderr, "zcrash: %s %s: %s left %" PRIu64 " bytes, of which %" PRIu64
+			" may be at most and %" PRIu64 " were durable\n", op, r->path[i],
+			strerror(errno), (uint64_t)stx.stx_size, most, e->drained);
+		return -1;
+	}
+	e->full = e->full && stx.stx_size == e->acked;
+	e->acked = stx.stx_size;
+	e->pending = NOTHING;
+	r->errors++;
+	return 0;
+}
+
 static int failed(struct run *r, int i, const char *op)
 {
-	if (is_the_crash(errno))
+	/* Nothing was done. A client that is stopped or frozen meets this, too. */
+	if (errno == EINTR) {
+		r->st->file[i].pending = NOTHING;
+		return 0;
+	}
+	if (r->survive && (errno == EIO || errno == ENOSPC))
+		return survived(r, i, op);
+	if (!r->survive && is_the_crash(errno))
 		return 1;
 	fprintf(stderr, "zcrash: %s %s: %s\n", op, r->path[i], strerror(errno));
 	return -1;
 }
 
+static size_t write_length(struct run *r)
+{
+	const struct mix *m = r->mix;
+	size_t len = m->small && rnd(r, 2) ? 1 + rnd(r, m->small) :
+		     m->least + rnd(r, m->most - m->least + 1);
+
+	return m->flags & O_DIRECT ? len & ~(size_t)4095 : len;
+}
+
 static int do_append(struct run *r, int i)
 {
 	struct entry *e = &r->st->file[i];
-	size_t len = r->direct ? (1 + rnd(r, MAX_WRITE / 4096)) * 4096 :
-		     rnd(r, 2) ? 1 + rnd(r, 9000) : 1 + rnd(r, MAX_WRITE);
+	size_t len = write_length(r);
 	ssize_t ret;
 
 	pattern_fill(r->buf, len, e->acked, seed_of(r, i, e->gen));
 	e->pending_len = len;
 	e->pending = APPEND;
-	ret = r->direct ? pwrite(r->fd[i], r->buf, len, e->acked) :
-			  write(r->fd[i], r->buf, len);
+	ret = r->mix->flags & O_APPEND ? write(r->fd[i], r->buf, len) :
+					 pwrite(r->fd[i], r->buf, len, e->acked);
 	if (ret < 0 && errno == EFBIG)
 		e->full = true;		/* the whole capacity is data */
 	else if (ret < 0)
@@ -145,9 +216,7 @@ static int do_reset(struct run *r, int i)
 	e->pending = RESET;
 	if (ftruncate(r->fd[i], 0))
 		return failed(r, i, "reset");
-	if (lseek(r->fd[i], 0, SEEK_SET) < 0)
-		return failed(r, i, "seek");
-	e->acked = 0;
+	e->acked = e->drained = 0;
 	e->full = false;
 	e->gen = e->pending_len;
 	e->pending = NOTHING;
@@ -164,6 +233,7 @@ static int do_finish(struct run *r, int i)
 	e->pending = FINISH;
 	if (ftruncate(r->fd[i], st.st_blocks * 512))
 		return failed(r, i, "finish");
+	e->drained = e->acked;
 	e->full = true;
 	e->pending = NOTHING;
 	return 0;
@@ -175,6 +245,7 @@ static int do_fsync(struct run *r, int i)
 
 	if (rnd(r, 2) ? fsync(r->fd[i]) : fdatasync(r->fd[i]))
 		return failed(r, i, "fsync");
+	e->drained = e->acked;
 	e->synced_gen = e->gen;
 	e->synced = e->acked;
 	e->synced_full = e->full;
@@ -183,36 +254,59 @@ static int do_fsync(struct run *r, int i)
 
 static int do_open(struct run *r, int i)
 {
-	r->fd[i] = open(r->path[i], O_WRONLY | O_CLOEXEC |
-			(r->direct ? O_DIRECT : O_APPEND));
+	do
+		r->fd[i] = open(r->path[i], O_WRONLY | O_CLOEXEC | r->mix->flags);
+	while (r->fd[i] < 0 && errno == EINTR);
 	return r->fd[i] < 0 ? failed(r, i, "open") : 0;
 }
 
 static int do_reopen(struct run *r, int i)
 {
-	if (close(r->fd[i])) {
-		r->fd[i] = -1;
-		return failed(r, i, "close");
-	}
-	return do_open(r, i);
+	int closed = close(r->fd[i]), err = errno;
+	int ret = do_open(r, i);
+
+	/* Of a close that failed only a survivor has to know more. */
+	errno = closed && !ret ? err : errno;
+	if (closed)
+		return ret ? ret : failed(r, i, "close");
+	r->st->file[i].drained = r->st->file[i].acked;
+	return ret;
 }
 
 static int one_step(struct run *r)
 {
+	const struct mix *m = r->mix;
 	int i = rnd(r, r->nr);
+	bool full = r->st->file[i].full;
 	uint64_t dice = rnd(r, 1000);
 
-	if (dice < 120)
+	if (dice < m->fsync)
 		return do_fsync(r, i);
-	if (dice < 140)
+	if (dice < m->fsync + m->reopen)
 		return do_reopen(r, i);
-	if (dice < 150 || (r->st->file[i].full && dice < 500))
+	if (dice < m->fsync + m->reopen + m->reset || (full && dice < 500))
 		return do_reset(r, i);
-	if (dice < 155)
+	if (dice < m->fsync + m->reopen + m->reset + m->finish && !r->survive)
 		return do_finish(r, i);
-	if (r->st->file[i].full)
-		return 0;
-	return do_append(r, i);
+	return full ? 0 : do_append(r, i);
+}
+
+/* A survivor's end: what it takes for written must be. */
+static int settle(struct run *r)
+{
+	int ret = 0;
+
+	for (int i = 0; i < r->nr && !ret; i++)
+		for (int n = 0; n < 100 && !ret; n++) {
+			uint64_t errors = r->errors;
+
+			ret = do_fsync(r, i);
+			if (errors == r->errors)
+				break;
+		}
+	for (int i = 0; i < r->nr && !ret; i++)
+		ret = do_reopen(r, i);
+	return ret;
 }
 
 static int write_files(struct run *r, double seconds)
@@ -232,7 +326,13 @@ static int write_files(struct run *r, double seconds)
 		if (now.tv_sec >= end.tv_sec)
 			break;
 	}
-	printf("%" PRIu64 " steps, %s\n", steps, ret > 0 ? strerror(errno) : "no crash");
+	if (r->survive && !ret)
+		ret = settle(r);
+	if (r->survive)
+		printf("%" PRIu64 " steps, %" PRIu64 " errors\n", steps, r->errors);
+	else
+		printf("%" PRIu64 " steps, %s\n", steps,
+		       ret > 0 ? strerror(errno) : "no crash");
 	return ret < 0;
 }
 
@@ -334,8 +434,9 @@ static bool finish_again(const struct run *r, int i, const char *data,
 	return true;
 }
 
+/* Of the acknowledged bytes, at least `min` are there. */
 static bool verify_kill(const struct run *r, int i, const char *data,
-			const struct seen *s)
+			const struct seen *s, uint64_t min)
 {
 	const struct entry e = r->st->file[i];
 	uint64_t max = e.acked + (e.pending == APPEND ? e.pending_len : 0);
@@ -346,11 +447,11 @@ static bool verify_kill(const struct run *r, int i, const char *data,
 		r->st->file[i].full = false;
 		return true;
 	}
-	if (e.full)
+	if (e.full && min == e.acked)
 		return s->len == s->capacity &&
 		       holds(r, i, data, s->len, e.gen, e.acked);
 	return finish_again(r, i, data, s) ||
-	       matches(r, i, data, s, e.gen, e.acked, max, e.pending == FINISH);
+	       matches(r, i, data, s, e.gen, min, max, e.pending == FINISH);
 }
 
 static bool verify_power(const struct run *r, int i, const char *data,
@@ -379,23 +480,26 @@ static bool verify_power(const struct run *r, int i, const char *data,
 	return false;
 }
 
-static bool verify_file(struct run *r, int i, bool power)
+static bool verify_file(struct run *r, int i, const char *kind)
 {
+	bool power = !strcmp(kind, "power"), arena = !strcmp(kind, "arena");
 	struct entry before = r->st->file[i], *e = &r->st->file[i];
 	struct seen s;
 	char *data = read_file(r->path[i], &s);
-	bool ok = power ? verify_power(r, i, data, &s) : verify_kill(r, i, data, &s);
+	bool ok = power ? verify_power(r, i, data, &s) :
+		  verify_kill(r, i, data, &s, arena ? e->drained : e->acked);
 
 	if (!ok)
 		printf("%s: %" PRIu64 " bytes, right up to %zu; generation %" PRIu64
-		       " acknowledged %" PRIu64 "%s, synced %" PRIu64 " of generation %"
-		       PRIu64 "%s, pending %d of %" PRIu64 "\n", r->path[i], s.len,
+		       " acknowledged %" PRIu64 "%s, drained %" PRIu64 ", synced %" PRIu64
+		       " of generation %" PRIu64 "%s, pending %d of %" PRIu64 "\n", r->path[i], s.len,
 		       pattern_check(data, s.len, 0, seed_of(r, i, before.gen)),
 		       before.gen, before.acked, before.full ? " (full)" : "",
-		       before.synced, before.synced_gen,
+		       before.drained, before.synced, before.synced_gen,
 		       before.synced_full ? " (full)" : "", before.pending,
 		       before.pending_len);
 	e->pending = NOTHING;
+	e->drained = e->acked;
 	if (power) {	/* what survived is on the medium */
 		e->synced = e->acked;
 		e->synced_full = e->full;
@@ -407,9 +511,17 @@ static bool verify_file(struct run *r, int i, bool power)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: zcrash write STATE SEED SECONDS [direct] FILE...\n"
-		"       zcrash verify STATE kill|power FILE...\n");
+	fprintf(stderr, "usage: zcrash write|survive STATE SEED SECONDS MIX FILE...\n"
+		"       zcrash verify STATE kill|arena|power FILE...\n");
 	return 2;
+}
+
+static const struct mix *mix_by_name(const char *name)
+{
+	for (size_t i = 0; i < sizeof(mixes) / sizeof(mixes[0]); i++)
+		if (!strcmp(mixes[i].name, name))
+			return &mixes[i];
+	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -424,18 +536,19 @@ int main(int argc, char **argv)
 		r.path = argv + 4;
 		r.nr = argc - 4;
 		for (int i = 0; i < r.nr; i++)
-			ret |= !verify_file(&r, i, !strcmp(argv[3], "power"));
+			ret |= !verify_file(&r, i, argv[3]);
 		return ret;
 	}
-	if (strcmp(argv[1], "write"))
+	r.survive = !strcmp(argv[1], "survive");
+	if ((!r.survive && strcmp(argv[1], "write")) || argc < 7)
 		return usage();
 	if (!r.st->seed)
 		r.st->seed = strtoull(argv[3], NULL, 0);
 	r.rng = strtoull(argv[3], NULL, 0) * UINT64_C(0x9E3779B97F4A7C15) + 1;
-	r.direct = !strcmp(argv[5], "direct");
-	r.path = argv + 5 + r.direct;
-	r.nr = argc - 5 - r.direct;
-	if (r.nr < 1 || r.nr > MAX_FILES || posix_memalign((void **)&r.buf, 4096, MAX_WRITE))
+	r.mix = mix_by_name(argv[5]);
+	r.path = argv + 6;
+	r.nr = argc - 6;
+	if (!r.mix || r.nr > MAX_FILES || posix_memalign((void **)&r.buf, 4096, MAX_WRITE))
 		return usage();
 	return write_files(&r, atof(argv[4]));
 }
