@@ -15,6 +15,7 @@
  *
  *	open:FLAGS:PATH[:MODE]   openat with O_ names joined by ','
  *	close | fd:N | size      size: what fstat says
+ *	dup                      the current descriptor again, as the next one
  *	write:LEN[@OFF][,k=v..]  at OFF or the descriptor's position; keys:
  *	    seed=N pattern seed; at=N pattern place, where it is not OFF;
  *	    mis=N misalign the buffer; vec=N iovecs; rwf=dsync|append|nowait
@@ -478,18 +479,27 @@ static off_t file_size(int fd)
 	return fstat(fd, &st) ? -1 : st.st_size;
 }
 
-static void step_open(struct zio *z, char *args)
+/* The next descriptor is fd, and in use. */
+static void new_fd(struct zio *z, int fd)
 {
-	char *part[3];
-	int fd;
-
-	split(args, part);
-	fd = open(part[1], parse_open_flags(part[0]) | O_CLOEXEC,
-		  *part[2] ? (mode_t)strtoul(part[2], NULL, 8) : 0644);
 	if (z->nr_fds == NR_FDS)
 		bad_word("too many opens");
 	z->fds[z->nr_fds++] = z->fd = fd;
 	print_result(fd < 0 ? -1 : 0);
+}
+
+static void step_open(struct zio *z, char *args)
+{
+	char *part[3];
+
+	split(args, part);
+	new_fd(z, open(part[1], parse_open_flags(part[0]) | O_CLOEXEC,
+		       *part[2] ? (mode_t)strtoul(part[2], NULL, 8) : 0644));
+}
+
+static void step_dup(struct zio *z)
+{
+	new_fd(z, fcntl(z->fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /* Steps on names: each part is an argument. Returns false if op is none of them. */
@@ -593,6 +603,8 @@ static void step(struct zio *z, char *word)
 	} else if (!strcmp(op, "close")) {
 		print_result(close(z->fd));
 		z->fd = -1;
+	} else if (!strcmp(op, "dup")) {
+		step_dup(z);
 	} else if (!strcmp(op, "fd")) {
 		uint64_t n = number(args, NULL);
 
