@@ -5,9 +5,9 @@
  * Two flushes may meet on one zone (its own and one of the whole device). The
  * kernel tells a write-back error once, to one of them, so syncs of a zone go one
  * after the other, and an error stays with the zone until its own flush has told
- * it: an fsync of another file, which flushes the whole device, must not use it
- * up. Not so conventional zones, which may be one file that only such flushes
- * reach. The dirty mark goes when nothing has touched the zone since the sync began.
+ * it: an fsync of another file, or a sync command, which flush the whole device,
+ * must not use it up. The dirty mark goes when nothing has touched the zone since
+ * the sync began.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -124,7 +124,7 @@ static int flush_all(struct dir *d)
 	if (nr_dirty > MANY_DIRTY && syncfs(d->dirfd))
 		ret = -errno;
 	for (zno = next_dirty(d, 0); zno < d->g.nr_zones; zno = next_dirty(d, zno + 1)) {
-		err = flush_zone(d, zno, zno < d->g.nr_conv);
+		err = flush_zone(d, zno, false);
 		if (!ret)
 			ret = err;
 	}

@@ -10,11 +10,34 @@ static struct zonefs_req *flush_recovered(struct zonefs_req *r)
 	return zonefs_req_return(r, r->result);
 }
 
+static struct zonefs_req *flush_failed(struct zonefs_req *r, ssize_t err)
+{
+	return zonefs_recover(r, "flush", err, CAUSE_WRITE, flush_recovered);
+}
+
+/*
+ * The error of a zone stays until a flush of that zone alone has told it, so that
+ * others who flush the device do not use it up. This file tells it now.
+ */
+static struct zonefs_req *tell_zones(struct zonefs_req *r)
+{
+	if (r->pos < r->zone->nr_zones)
+		return zonefs_req_io(r, ZDEV_FLUSH, r->zone->zno + (uint32_t)r->pos++, 0, 0,
+				     tell_zones);
+	return flush_failed(r, -(ssize_t)r->len);
+}
+
 static struct zonefs_req *zone_flushed(struct zonefs_req *r)
 {
-	if (r->io.result < 0)
-		return zonefs_recover(r, "flush", r->io.result, CAUSE_WRITE, flush_recovered);
-	return zonefs_req_return(r, 0);
+	ssize_t err = r->io.result;
+
+	if (err >= 0)
+		return zonefs_req_return(r, 0);
+	if (r->zone->nr_zones == 1)
+		return flush_failed(r, err);
+	r->pos = 0;
+	r->len = (size_t)-err;
+	return tell_zones(r);
 }
 
 static struct zonefs_req *flush(struct zonefs_req *r)

@@ -938,10 +938,12 @@ static void a_sync_error_waits_for_its_zone(void)
 	sync_error = ENOSPC;
 	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, Z0), -ENOSPC);
 	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
-	/* Conventional zones may belong to one file, which flushes them all. */
+	/* So it is with a conventional zone. */
 	CHECK_EQ(zdev_pwrite(dev, 0, 0, block, BS), BS);
 	sync_error = EIO;
 	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), -EIO);
+	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, 0), -EIO);
 	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
 	/* What nobody was told of keeps the device from being marked clean. */
 	CHECK_EQ(zdev_pwrite(dev, Z0, 2 * BS, block, BS), BS);
