@@ -29,7 +29,7 @@ rounds()
 	mount_device "$2"
 	files=("$MNT"/seq/{0,1,2,3,4,5})
 	for ((i = 1; i <= ROUNDS; i++)); do
-		zcrash write "$T/state" $((SEED + i)) 30 "${3:-any}" "${files[@]}" \
+		zcrash write "$T/state" $((SEED + i)) 3600 "${3:-any}" "${files[@]}" \
 			>"$T/writer" 2>&1 3>&- &
 		writer=$!
 		sleep "0.$(printf %03d $((RANDOM % 700)))"
