@@ -254,6 +254,26 @@ gone()
 	mount_device
 }
 
+@test "what is mounted over the mount is left alone at a signal and after an error" {
+	expect_log 'cnv/0.*write: Input/output error'
+	expect_log 'cnv/0.*file system is now read-only'
+	mount_device
+	exec 7<>"$MNT/cnv/0" 8<"$MNT/.zonefsd/stats" 9>"$MNT/.zonefsd/ctl"
+	mount -t tmpfs none "$MNT"
+	echo "inject error write 1 EIO" >&9
+	no dd if=/dev/zero of=/dev/fd/7 bs=4096 count=1 conv=notrunc,fsync
+	grep -q "^read_only 1" <&8
+	exec 7<&- 8<&- 9<&-
+	touch "$MNT/writable"
+	kill -TERM "$DAEMON"
+	wait "$DAEMON"
+	[ -e "$MNT/writable" ]
+	umount "$MNT"
+	# Ours was beneath, and died with its daemon.
+	umount -l -i "$MNT"
+	mount_device
+}
+
 @test "after the mount the daemon has given up its capabilities and core dumps" {
 	mount_device
 	caps=$(awk '$1 == "CapEff:" { print $2 }' "/proc/$DAEMON/status")

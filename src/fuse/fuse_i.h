@@ -309,8 +309,13 @@ extern const struct fuse_lowlevel_ops mnt_ops;
 
 /* The device number of what is mounted there, 0 if that fails. Sends no request. */
 dev_t mnt_st_dev(const char *mountpoint);
-/* Is it ours? After a lazy unmount something else may be there. */
-bool mnt_is_there(const struct mnt *m);
+/*
+ * An O_PATH descriptor of our mount's root, the caller's to close. -ESTALE when it
+ * is not the one that is seen at the mount point: after a lazy unmount, or with
+ * another mounted over it. What is done to the descriptor is done to our mount,
+ * whatever becomes of the path. Sends no request.
+ */
+int mnt_open(const struct mnt *m);
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
 void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e);

@@ -81,14 +81,22 @@ static void finish_freqs(struct notify *n)
 	n->busy = false;
 }
 
-/* Turn the super block read-only and leave all other flags of the mount alone. */
-static int remount_readonly(const char *mountpoint)
+/*
+ * Turn the super block read-only and leave all other flags of the mount alone.
+ * Nothing to do for one that the user does not see any more.
+ */
+static int remount_readonly(const struct mnt *m)
 {
-	int fd, ret = 0;
+	int root = mnt_open(m), fd, ret = 0;
 
-	fd = fspick(AT_FDCWD, mountpoint, FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT);
+	if (root < 0)
+		return root == -ESTALE ? 0 : root;
+	fd = fspick(root, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
 	if (fd < 0)
-		return -errno;
+		ret = -errno;
+	close(root);
+	if (fd < 0)
+		return ret;
 	if (fsconfig(fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) ||
 	    fsconfig(fd, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0))
 		ret = -errno;
@@ -104,7 +112,7 @@ static void try_readonly(struct notify *n)
 	n->tries--;
 	n->remounting = true;
 	pthread_mutex_unlock(&n->lock);
-	ret = mnt_is_there(n->m) ? remount_readonly(n->m->opts->mountpoint) : 0;
+	ret = remount_readonly(n->m);
 	/* The kernel lets go of a writer a moment after it has sent RELEASE. */
 	if (ret == -EBUSY)
 		usleep(REMOUNT_RETRY_MS * 1000);

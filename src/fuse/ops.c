@@ -7,21 +7,37 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fuse_i.h"
 
-dev_t mnt_st_dev(const char *mountpoint)
+/* dirfd with an empty path, or a path. Sends no request. */
+static dev_t st_dev_of(int dirfd, const char *path)
 {
+	const int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
 	struct statx stx;
 
-	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &stx))
+	if (statx(dirfd, path, flags, 0, &stx))
 		return 0;
 	return makedev(stx.stx_dev_major, stx.stx_dev_minor);
 }
 
-bool mnt_is_there(const struct mnt *m)
+dev_t mnt_st_dev(const char *mountpoint)
 {
-	return m->st_dev && mnt_st_dev(m->opts->mountpoint) == m->st_dev;
+	return st_dev_of(AT_FDCWD, mountpoint);
+}
+
+/* An O_PATH open of a root asks its file system nothing. */
+int mnt_open(const struct mnt *m)
+{
+	int fd = open(m->opts->mountpoint, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (m->st_dev && st_dev_of(fd, "") == m->st_dev)
+		return fd;
+	close(fd);
+	return -ESTALE;
 }
 
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st)

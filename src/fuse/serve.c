@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -183,32 +184,53 @@ static bool run_fusermount(const char *mountpoint, bool lazy)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-static bool unmount(const char *mountpoint, bool lazy)
+/*
+ * By path, right after a look at what is there: a mount that a descriptor refers
+ * to is busy. False also when it is not ours, which *there tells.
+ */
+static bool unmount_idle(const struct mnt *m, bool *there)
 {
-	if (!umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))
+	int root = mnt_open(m);
+
+	*there = root >= 0;
+	if (root < 0)
+		return false;
+	close(root);
+	if (!umount2(m->opts->mountpoint, UMOUNT_NOFOLLOW))
 		return true;
-	return errno == EPERM && run_fusermount(mountpoint, lazy);
+	return errno == EPERM && run_fusermount(m->opts->mountpoint, false);
+}
+
+/* Through a descriptor, so that nothing else can be hit. True: it is gone. */
+static bool unmount_lazily(const struct mnt *m)
+{
+	int root = mnt_open(m), err;
+	char path[32];
+
+	if (root < 0)
+		return root == -ESTALE;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", root);
+	err = umount2(path, MNT_DETACH) ? errno : 0;
+	close(root);
+	return !err || (err == EPERM && run_fusermount(m->opts->mountpoint, true));
 }
 
 /* A signal came. Without open files all is gone at once, else they end with us. */
 static void unmount_at_signal(struct serve *s)
 {
-	const char *mountpoint = s->m.opts->mountpoint;
+	bool there;
 
-	/* Unmounted lazily, with files open: what is there now is not ours. */
-	if (!mnt_is_there(&s->m)) {
-		s->mounted = false;
-		return;
-	}
-	if (unmount(mountpoint, false))
+	if (unmount_idle(&s->m, &there))
 		return;
 	/*
 	 * libfuse would unmount once more, and take away whatever is mounted there
 	 * by then. So it is not asked to; some versions then lose a string.
 	 */
-	if (unmount(mountpoint, true))
+	if (!there || unmount_lazily(&s->m))
 		s->mounted = false;
-	zlog(s->m.log, ZLOG_WARN, "%s: ended by a signal with files open", mountpoint);
+	if (there)
+		zlog(s->m.log, ZLOG_WARN, "%s: ended by a signal with files open",
+		     s->m.opts->mountpoint);
 }
 
 /* ---- life ---- */
