@@ -156,7 +156,7 @@ void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	if (!f)
 		return;
 	handle_settle(m, h);
-	f->buf = iobuf_get(m->pool);
+	f->buf = iobuf_get(m->pool, size < IOBUF_LARGE_MIN ? IOBUF_RECEIVE : IOBUF_LARGE);
 	if (!f->buf || size > MNT_MAX_WRITE) {
 		freq_fail(f, f->buf ? EINVAL : ENOMEM);
 		return;

@@ -99,7 +99,16 @@ static inline bool ino_is_seq(const struct mnt *m, uint64_t ino)
  * The received bytes begin at recv, placed so that the payload of a WRITE, which
  * comes behind 80 bytes of headers, is data: page aligned.
  */
+enum iobuf_kind {
+	IOBUF_RECEIVE,		/* for any request */
+	IOBUF_LARGE,		/* for what a READ of IOBUF_LARGE_MIN or more returns */
+};
+
+/* Less is not worth a huge page. */
+#define IOBUF_LARGE_MIN	(64u << 10)
+
 struct iobuf {
+	enum iobuf_kind	kind;
 	struct iobuf	*next;
 	struct iobuf	**slot;	/* the receiver's pointer to it, while it has one */
 	char		*recv;
@@ -109,10 +118,10 @@ struct iobuf {
 struct iobuf_pool *iobuf_pool_new(void);
 void iobuf_pool_free(struct iobuf_pool *p);
 /* Waits while too many are in use; NULL when memory is short. */
-struct iobuf *iobuf_get(struct iobuf_pool *p);
+struct iobuf *iobuf_get(struct iobuf_pool *p, enum iobuf_kind kind);
 void iobuf_put(struct iobuf_pool *p, struct iobuf *b);
-/* Give the memory of unused buffers back. */
-void iobuf_trim(struct iobuf_pool *p);
+/* Give the memory of unused buffers back, but for `keep` of each kind. */
+void iobuf_trim(struct iobuf_pool *p, uint32_t keep);
 /* The buffer of data, the payload of the WRITE that this thread is handling. */
 struct iobuf *iobuf_of(const char *data);
 /* Take it away from this thread, which will get itself another one. */
@@ -127,6 +136,11 @@ int loop_start(struct mnt *m, struct loop **loop, struct zerr *e);
 int loop_event_fd(const struct loop *l);
 /* Make the threads return, wait for them, free. 0 or the error that ended them. */
 int loop_stop(struct loop *l);
+
+/* ---- readahead.c ---- */
+
+/* After INIT, as root: let the kernel read ahead further. Best effort. */
+void readahead_raise(const struct mnt *m);
 
 /* ---- request.c: a request that is answered later ---- */
 

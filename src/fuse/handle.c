@@ -149,10 +149,11 @@ static void leave_onode(struct mnt *m, struct onode *n)
 
 void handle_drop(struct mnt *m, struct handle *h)
 {
-	bool last_writer = false;
+	bool last_writer = false, last;
 
 	pthread_mutex_lock(&m->lock);
 	list_del(h);
+	last = !m->handles;
 	if (h->node) {
 		count_mode(m, h, -1);
 		m->nr_writers -= h->writable;
@@ -163,10 +164,11 @@ void handle_drop(struct mnt *m, struct handle *h)
 	}
 	ctl_file_free(h->ctl);
 	free(h);
-	if (!last_writer)
-		return;
-	iobuf_trim(m->pool);
-	notify_no_writer(m->notify);
+	/* Some stay: a shell that reads one file after the other opens the next one soon. */
+	if (last || last_writer)
+		iobuf_trim(m->pool, last_writer ? 0 : 2);
+	if (last_writer)
+		notify_no_writer(m->notify);
 }
 
 void handle_append_begin(struct mnt *m, struct handle *h)

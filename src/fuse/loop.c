@@ -39,7 +39,7 @@ static int receive_one(struct receiver *r)
 	int ret;
 
 	if (!r->buf) {
-		r->buf = iobuf_get(m->pool);
+		r->buf = iobuf_get(m->pool, IOBUF_RECEIVE);
 		if (!r->buf)
 			return -ENOMEM;
 		r->buf->slot = &r->buf;

@@ -313,6 +313,9 @@ static int start(struct serve *s, struct zerr *e)
 		ret = caps_drop(s->override, e);
 	if (!ret)
 		ret = start_threads(s, e);
+	/* INIT is answered: the kernel has set its own value by now. */
+	if (!ret)
+		readahead_raise(&s->m);
 	return ret;
 }
 

@@ -23,6 +23,26 @@ static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
 	return 0;
 }
 
+/*
+ * Large reads of sequential zones past the page cache, as their writes are: to fill
+ * pages that the reader's own cache will hold as well costs more than the disk.
+ * Probing the cache first (RWF_NOWAIT) would start a read ahead of its own.
+ */
+static ssize_t read_either(struct image *img, uint32_t zno, const struct iovec *iov,
+			   int nr_iov, size_t len, uint64_t off)
+{
+	ssize_t ret;
+
+	/* A read that the write pointer cuts short is less than its iov. */
+	if (img->direct < 0 || len < DIRECT_MIN || image_is_conv(&img->layout, zno) ||
+	    nr_iov != 1 || iov->iov_len != len || !direct_fits(iov, nr_iov, off))
+		return image_readv(img->fd, iov, nr_iov, len, off);
+	ret = image_readv(img->direct, iov, nr_iov, len, off);
+	if (ret >= 0 || !direct_refused(-(int)ret))
+		return ret;
+	return image_readv(img->fd, iov, nr_iov, len, off);
+}
+
 static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
 			  int nr_iov)
 {
@@ -44,7 +64,7 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 		return 0;
 	if (len > end - pos)
 		len = end - pos;
-	return image_readv(img->fd, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
+	return read_either(img, zno, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
 }
 
 static uint64_t zone_bit(uint32_t zno)
