@@ -85,7 +85,10 @@ rounds()
 		sleep "0.$(printf %03d $((RANDOM % 400)))"
 		kill_daemon
 		wait "$admin" || :
-		expect "$DEV: sound" zonefsctl check "$DEV"
+		# A line that was written and not closed yet is still in the arena.
+		run zonefsctl check "$DEV"
+		same "$(grep -v -e ' wait in arena ' -e ': problems: 1$' -e ': sound$' \
+			<<<"$output")" ""
 	done
 }
 
