@@ -248,7 +248,9 @@ void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	if (!f)
 		return;
 	zonefs_flush(h->file, &f->zr);
-	freq_submitted(f, false);
+	/* Strict keeps nothing back that a close would have to wait for. */
+	f->closes = !f->m->opts->zonefs.strict;
+	freq_submitted(f, f->closes);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)

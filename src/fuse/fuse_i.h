@@ -3,9 +3,9 @@
  * Inside src/fuse only: one mount, its open files, its requests. The prototypes
  * are grouped under the file that defines them.
  *
- * Lock order: libfuse's lock of a request (held while it calls the interrupt
- * function), then freq->lock, then the locks of zonefs. All other locks here
- * are leaves: nothing is called while one is held.
+ * Lock order: freq->lock, then the locks of zonefs. All other locks here are
+ * leaves: nothing is called while one is held. libfuse holds its own lock of a
+ * request while it calls the interrupt function, which takes one of them.
  */
 #ifndef FUSE_I_H
 #define FUSE_I_H
@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "options.h"
 #include "zonefsd/error.h"
@@ -24,6 +25,7 @@
 
 struct ctl;
 struct ctl_file;
+struct intr;
 struct iobuf_pool;
 struct notify;
 struct pass;
@@ -48,6 +50,7 @@ struct mnt {
 	struct fuse_session *se;
 	struct iobuf_pool *pool;
 	struct notify	*notify;
+	struct intr	*intr;
 	struct ctl	*ctl;
 	struct pass	*pass;		/* NULL: no passthrough */
 	struct transport transport;
@@ -170,8 +173,17 @@ struct freq {
 	atomic_bool	stop;		/* the command shall end early */
 
 	bool		interruptible;
+	/* From a client that may be dying already, of which no interrupt tells. */
+	bool		closes;
+	bool		watched;	/* libfuse's lock of req guards it */
+	struct {			/* interrupt.c's */
+		struct freq	*next, **prev;	/* prev NULL: not in the list */
+		struct timespec	due;
+		pid_t		tid;
+		unsigned	looks;		/* that told nothing */
+	} watch;
 	/*
-	 * Orders submission, completion and interrupt, guards all below. Taken by
+	 * Orders submission, completion and cancelling, guards all below. Taken by
 	 * zonefs's done().
 	 */
 	pthread_mutex_t	lock;
@@ -190,6 +202,8 @@ void freq_fail(struct freq *f, int err);
  * whatever else will finish f: until then f is kept, after it f may be gone.
  */
 void freq_submitted(struct freq *f, bool interruptible);
+/* Ask what works on f to end early, if it still can. */
+void freq_cancel(struct freq *f);
 /* What f was submitted to is done with it, though it is not answered yet. */
 void freq_past_cancel(struct freq *f);
 /* f waits on, but for nothing that needs its buffer. */
@@ -203,6 +217,16 @@ void freq_finish(struct freq *f, ssize_t result);
 void freq_drain(struct mnt *m);
 /* reply() of calls that return nothing but an errno. */
 void freq_reply_err(struct freq *f, ssize_t result);
+
+/* ---- interrupt.c: clients that are killed while they wait ---- */
+
+/* NULL when memory or threads are short. */
+struct intr *intr_new(void);
+void intr_free(struct intr *w);	/* when every request is answered */
+/* Cancel f if and when the client that waits for it is killed; now: it may be already. */
+void intr_watch(struct intr *w, struct freq *f, bool now);
+/* f is about to be answered. Waits while the thread looks at it. */
+void intr_forget(struct intr *w, struct freq *f);
 
 /* ---- handle.c: open files ---- */
 

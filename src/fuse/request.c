@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A request between its arrival and its answer. Handlers never wait: the answer
- * comes from zonefs's completion, on whatever thread that runs. An interrupt of
- * the client may arrive at any moment in between and asks zonefs to give up.
+ * comes from zonefs's completion, on whatever thread that runs. A signal to the
+ * client may arrive at any moment in between; if it kills the client, zonefs is
+ * asked to give up.
  *
  * Most requests complete before the call that takes them returns. Such a one is
  * answered by the thread that received it, and costs nothing of what only those
@@ -32,7 +33,7 @@ static void freq_done(struct zonefs_req *zr, ssize_t result)
 	freq_finish((struct freq *)((char *)zr - offsetof(struct freq, zr)), result);
 }
 
-static void freq_cancel(struct freq *f)
+static void give_up(struct freq *f)
 {
 	zonefs_cancel(f->m->fs, &f->zr);
 }
@@ -52,7 +53,7 @@ struct freq *freq_new(struct mnt *m, fuse_req_t req,
 	f->req = req;
 	f->reply = reply;
 	f->zr.done = freq_done;
-	f->cancel = freq_cancel;
+	f->cancel = give_up;
 	pthread_mutex_init(&f->lock, NULL);
 	atomic_fetch_add(&m->nr_requests, 1);
 	return f;
@@ -65,6 +66,8 @@ static void answer(struct freq *f)
 	/* After this no interrupt runs any more or will: libfuse has a lock for it. */
 	if (f->interruptible)
 		fuse_req_interrupt_func(f->req, NULL, NULL);
+	if (f->watched)
+		intr_forget(m->intr, f);
 	f->reply(f, f->result);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
@@ -76,6 +79,14 @@ static void freq_interrupt(fuse_req_t req, void *data)
 {
 	struct freq *f = data;
 
+	if (f->watched)
+		return;
+	f->watched = true;
+	intr_watch(f->m->intr, f, true);
+}
+
+void freq_cancel(struct freq *f)
+{
 	pthread_mutex_lock(&f->lock);
 	if (!f->finished && !f->past_cancel)
 		f->cancel(f);
@@ -107,6 +118,10 @@ void freq_submitted(struct freq *f, bool interruptible)
 		finished = f->finished;
 		pthread_mutex_unlock(&f->lock);
 		f->interruptible = !finished;
+		if (!finished && f->closes) {
+			f->watched = true;
+			intr_watch(f->m->intr, f, false);
+		}
 		/* It may come at once, if the client was faster. */
 		if (!finished)
 			fuse_req_interrupt_func(f->req, freq_interrupt, f);

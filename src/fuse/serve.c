@@ -253,7 +253,8 @@ static int start_threads(struct serve *s, struct zerr *e)
 	struct mnt *m = &s->m;
 	int ret;
 
-	m->ctl = ctl_new(m);
+	m->intr = intr_new();
+	m->ctl = m->intr ? ctl_new(m) : NULL;
 	if (!m->ctl)
 		return zerr_errno(e, EAGAIN, "%s: cannot start threads", m->opts->mountpoint);
 	ret = notify_start(m->notify);
@@ -279,6 +280,7 @@ static int teardown(struct serve *s, struct zerr *e)
 	if (s->loop && (ret = loop_stop(s->loop)))
 		zlog(m->log, ZLOG_ERR, "%s: FUSE: %s", m->opts->mountpoint, strerror(-ret));
 	freq_drain(m);
+	intr_free(m->intr);
 	handle_drop_all(m);
 	pass_stop(m);
 	if (s->mounted)

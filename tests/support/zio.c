@@ -42,6 +42,8 @@
  *	rlimit:BYTES             RLIMIT_FSIZE; SIGXFSZ shows as "EFBIG+XFSZ"
  *	su:UID                   become UID with no group but it and no capability
  *	touch:PATH | await:PATH  tell, and wait for, another process (60 s)
+ *	alarm:MS                 SIGALRM then, to a handler that restarts no call
+ *	alarms                   how many have come
  */
 #include <dirent.h>
 #include <errno.h>
@@ -61,6 +63,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -82,7 +85,7 @@ struct zio {
 
 /* Signal handlers have no argument of ours. */
 static sigjmp_buf fault_jump;
-static volatile sig_atomic_t got_xfsz;
+static volatile sig_atomic_t got_xfsz, got_alarms;
 
 static void on_fault(int sig)
 {
@@ -92,6 +95,11 @@ static void on_fault(int sig)
 static void on_xfsz(int sig)
 {
 	got_xfsz = 1;
+}
+
+static void on_alarm(int sig)
+{
+	got_alarms++;
 }
 
 static void bad_word(const char *word)
@@ -432,6 +440,14 @@ static int ioctl_step(int fd, unsigned long request)
 	return ioctl(fd, request, room);
 }
 
+static int alarm_step(uint64_t ms)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval it = { .it_value = { ms / 1000, ms % 1000 * 1000 } };
+
+	return sigaction(SIGALRM, &sa, NULL) || setitimer(ITIMER_REAL, &it, NULL) ? -1 : 0;
+}
+
 static int become(uid_t uid)
 {
 	return setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid) ?
@@ -586,6 +602,10 @@ static bool step_fd(struct zio *z, const char *op, char *args)
 		ret = become(number(args, NULL));
 	else if (!strcmp(op, "rlimit"))
 		ret = set_rlimit(number(args, NULL));
+	else if (!strcmp(op, "alarm"))
+		ret = alarm_step(number(args, NULL));
+	else if (!strcmp(op, "alarms"))
+		ret = got_alarms;
 	else
 		return false;
 	print_result(ret);
