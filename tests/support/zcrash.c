@@ -165,11 +165,6 @@ static int survived(struct run *r, int i, const char *op)
 
 static int failed(struct run *r, int i, const char *op)
 {
-	/* Nothing was done. A client that is stopped or frozen meets this, too. */
-	if (errno == EINTR) {
-		r->st->file[i].pending = NOTHING;
-		return 0;
-	}
 	if (r->survive && (errno == EIO || errno == ENOSPC))
 		return survived(r, i, op);
 	if (!r->survive && is_the_crash(errno))
@@ -254,9 +249,7 @@ static int do_fsync(struct run *r, int i)
 
 static int do_open(struct run *r, int i)
 {
-	do
-		r->fd[i] = open(r->path[i], O_WRONLY | O_CLOEXEC | r->mix->flags);
-	while (r->fd[i] < 0 && errno == EINTR);
+	r->fd[i] = open(r->path[i], O_WRONLY | O_CLOEXEC | r->mix->flags);
 	return r->fd[i] < 0 ? failed(r, i, "open") : 0;
 }
 

@@ -88,7 +88,7 @@ static int sync_all(struct state *st, int fd)
 	for (uint32_t i = 0; i < st->nr; i++)
 		acked[i] = atomic_load(&st->acked[i]);
 	if (fsync(fd))
-		return errno == EINTR ? 0 : -1;
+		return -1;
 	for (uint32_t i = 0; i < st->nr; i++) {
 		old = atomic_load(&st->durable[i]);
 		while (old < acked[i] &&
@@ -103,18 +103,13 @@ static int append_records(struct state *st, uint32_t writer, const char *path)
 {
 	char buf[MAX_RECORD];
 	uint64_t nr = atomic_load(&st->acked[writer]);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	ssize_t n = 0;
-	int fd;
 
-	do
-		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
 	while (fd >= 0) {
 		size_t len = make_record(st, writer, nr, buf);
 
 		n = write(fd, buf, len);
-		if (n < 0 && errno == EINTR)
-			continue;	/* a client that is stopped or frozen */
 		if (n != (ssize_t)len)
 			break;
 		atomic_store(&st->acked[writer], ++nr);
