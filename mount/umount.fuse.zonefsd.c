@@ -185,7 +185,7 @@ static int end_status(const struct args *a, const struct daemon *d)
 
 	ret = mounted_status_read(d->pid, state, &status, error, sizeof(error));
 	if (ret == -ENOENT)
-		return MOUNT_OK;	/* another user's: not ours to read */
+		return MOUNT_OK;	/* a good end; or another user's, not ours to read */
 	if (ret)
 		return fail(a->target, "cannot read how zonefsd ended");
 	mounted_status_remove(d->pid);

@@ -162,6 +162,14 @@ gone()
 	no grep -q " $T/old " /proc/mounts
 }
 
+@test "a daemon that ended well leaves no run file, whoever unmounted" {
+	mount_with "$DEV" "$MNT"
+	[ -e "/run/zonefsd/$DAEMON.status" ]
+	umount -i "$MNT"
+	until gone "$DAEMON"; do sleep 0.02; done
+	[ ! -e "/run/zonefsd/$DAEMON.status" ]
+}
+
 @test "umount of a dead mount takes it away" {
 	mount_with "$DEV" "$MNT"
 	kill -9 "$DAEMON"

@@ -50,8 +50,9 @@ int mounted_value(const char *text, const char *name, char *buf, size_t len);
 /*
  * A run file lets others learn how a daemon ended: RUNDIR/PID.status, text
  * "name value" lines: device, mountpoint, state (starting, running, stopping,
- * done), exit (status), error (one line, only if exit is not 0). RUNDIR is
- * /run/zonefsd for root, else $XDG_RUNTIME_DIR/zonefsd, mode 0700.
+ * done), exit (status), error (one line, only if exit is not 0). One that ended
+ * well has removed it. RUNDIR is /run/zonefsd for root, else
+ * $XDG_RUNTIME_DIR/zonefsd, mode 0700.
  */
 int mounted_rundir(char *buf, size_t len);	/* made if missing; 0 or -errno */
 int mounted_status_write(pid_t pid, const char *device, const char *mountpoint,
@@ -60,7 +61,7 @@ int mounted_status_write(pid_t pid, const char *device, const char *mountpoint,
 int mounted_status_read(pid_t pid, char state[16], int *exit_status,
 			char *error, size_t error_len);
 void mounted_status_remove(pid_t pid);
-/* Remove what daemons left behind that ended long ago, unread by anybody. */
+/* Remove files of daemons that are gone for minutes, read or not; a thousand at most. */
 void mounted_status_prune(void);
 
 #endif

@@ -44,8 +44,13 @@ static int run(const struct options *o, struct daemon *d)
 	serve_wait(s);
 	put_status(o, "stopping", -1, NULL);
 	ret = serve_stop(s, &e);
-	put_status(o, "done", ret ? 1 : 0, e.msg);
-	return ret ? fail(&d->log, &e) : 0;
+	if (ret) {
+		put_status(o, "done", 1, e.msg);
+		return fail(&d->log, &e);
+	}
+	/* A good end leaves nothing to read: nobody may come to remove it. */
+	mounted_status_remove(getpid());
+	return 0;
 }
 
 int main(int argc, char **argv)

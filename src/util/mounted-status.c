@@ -19,7 +19,8 @@
 #include "zonefsd/units.h"
 
 #define STATUS_MAX	(2 * PATH_MAX + 4096)
-#define STATUS_KEEP	3600	/* seconds that umount(8) has to read it */
+#define STATUS_KEEP	300	/* seconds that umount(8) has to read it */
+#define PRUNE_MAX	1024	/* at a time: a start must not take long */
 
 /* The directory must be ours alone: others could plant a false status. */
 static int make_private(const char *dir)
@@ -156,24 +157,54 @@ void mounted_status_remove(pid_t pid)
 		unlink(path);
 }
 
+/* The pid of PID.status or of its next version that was never finished; 0: neither. */
+static pid_t pid_of_name(const char *name)
+{
+	char *end;
+	long pid;
+
+	if (*name < '1' || *name > '9')
+		return 0;
+	pid = strtol(name, &end, 10);
+	if (pid > INT_MAX || (strcmp(end, ".status") && strcmp(end, ".status.new")))
+		return 0;
+	return (pid_t)pid;
+}
+
+static DIR *open_rundir(void)
+{
+	char path[PATH_MAX];
+	DIR *dir;
+	int fd;
+
+	if (mounted_rundir(path, sizeof(path)))
+		return NULL;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir && fd >= 0)
+		close(fd);
+	return dir;
+}
+
 void mounted_status_prune(void)
 {
 	time_t old = time(NULL) - STATUS_KEEP;
-	char path[PATH_MAX];
+	unsigned left = PRUNE_MAX;
+	DIR *dir = open_rundir();
 	struct dirent *de;
 	struct stat st;
-	DIR *dir;
-	long pid;
+	pid_t pid;
 
-	dir = mounted_rundir(path, sizeof(path)) ? NULL : opendir(path);
 	if (!dir)
 		return;
-	while ((de = readdir(dir))) {
-		pid = strtol(de->d_name, NULL, 10);
-		if (pid <= 0 || fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW))
+	while (left && (de = readdir(dir))) {
+		pid = pid_of_name(de->d_name);
+		if (!pid || !kill(pid, 0) || errno != ESRCH ||
+		    fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+		    st.st_mtime >= old)
 			continue;
-		if (st.st_mtime < old && kill(pid, 0) && errno == ESRCH)
-			unlinkat(dirfd(dir), de->d_name, 0);
+		if (!unlinkat(dirfd(dir), de->d_name, 0))
+			left--;
 	}
 	closedir(dir);
 }
