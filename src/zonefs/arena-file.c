@@ -51,11 +51,20 @@ static uint32_t head_crc(const struct arena_head *h)
 	return (uint32_t)crc32(0, (const void *)h, offsetof(struct arena_head, crc));
 }
 
+void arena_head_layout(struct arena_head *h, uint32_t nr_segs)
+{
+	uint64_t end = ARENA_HEAD + (uint64_t)nr_segs * sizeof(struct arena_entry);
+
+	h->seg_size = ARENA_SEG;
+	h->nr_segs = nr_segs;
+	h->table_off = ARENA_HEAD;
+	h->data_off = zu_round_down(end + ARENA_CHUNK - 1, ARENA_CHUNK);
+}
+
 int arena_head_make(struct zdev *dev, const uint8_t sb_uuid[16], uint32_t nr_segs,
 		    struct arena_head *h)
 {
 	const struct zdev_info *info = zdev_info(dev);
-	uint64_t table = (uint64_t)nr_segs * sizeof(struct arena_entry);
 	struct stat st;
 
 	if (!info->path[0])
@@ -70,10 +79,7 @@ int arena_head_make(struct zdev *dev, const uint8_t sb_uuid[16], uint32_t nr_seg
 	memcpy(h->sb_uuid, sb_uuid, sizeof(h->sb_uuid));
 	h->st_dev = st.st_dev;
 	h->st_ino = st.st_ino;
-	h->seg_size = ARENA_SEG;
-	h->nr_segs = nr_segs;
-	h->table_off = ARENA_HEAD;
-	h->data_off = ARENA_HEAD + zu_round_down(table + ARENA_HEAD - 1, ARENA_HEAD);
+	arena_head_layout(h, nr_segs);
 	h->crc = head_crc(h);
 	return 0;
 }

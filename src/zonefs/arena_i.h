@@ -28,6 +28,8 @@
 #define ARENA_MAGIC	"ZFSARENA"
 #define ARENA_VERSION	1u
 #define ARENA_HEAD	4096u
+/* Segments that can share a huge page lie in one. */
+#define ARENA_CHUNK	((size_t)2 << 20)
 
 /* Host byte order: the file never leaves the memory of one machine. */
 struct arena_head {
@@ -70,6 +72,9 @@ uint64_t arena_word(uint64_t seed, uint32_t len);
 /* The length of a word that belongs to seed, or -1. */
 int64_t arena_word_len(uint64_t seed, uint64_t word);
 
+/* Where table and data are, for that many segments. */
+void arena_head_layout(struct arena_head *h, uint32_t nr_segs);
+
 /* Fill in *h for dev. 0, -EOPNOTSUPP for a device without a path, -errno. */
 int arena_head_make(struct zdev *dev, const uint8_t sb_uuid[16], uint32_t nr_segs,
 		    struct arena_head *h);
@@ -104,7 +109,8 @@ void arena_destroy(struct arena *a);
 
 /*
  * A free segment for a zone that has `have` already, or ARENA_NO_SEG. No zone can
- * take the last ones from the others: the more it has, the more must be free.
+ * take the last ones from the others: the more it has, the more must be free. For
+ * one that has many it may take a millisecond to find a good place.
  */
 uint32_t arena_get(struct arena *a, uint32_t have);
 void arena_put(struct arena *a, uint32_t seg);
