@@ -177,13 +177,16 @@ static void write_reply(struct freq *f, ssize_t result)
 		iobuf_put(f->m->pool, f->buf);
 }
 
-/* Drop the page in which an append began before anybody hears of it, see onode. */
+/*
+ * Drop the page in which an append began before anybody hears of it, see onode. Who
+ * hears of a failure may look at once, too: the size may have gone back.
+ */
 static void append_done(struct zonefs_req *zr, ssize_t result)
 {
 	struct freq *f = (struct freq *)zr;	/* zr comes first */
 	struct zonefs_attr attr;
 
-	if (!result || !atomic_load(&f->h->node->nr_cached)) {
+	if (result >= 0 && (!result || !atomic_load(&f->h->node->nr_cached))) {
 		freq_finish(f, result);
 		return;
 	}
@@ -235,6 +238,33 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 	freq_submitted(f, true);
 }
 
+/* Bytes that were acknowledged are lost: the kernel forgets them before this is told. */
+static void sync_done(struct zonefs_req *zr, ssize_t result)
+{
+	struct freq *f = (struct freq *)zr;	/* zr comes first */
+
+	if (result >= 0 || !f->h->seq) {
+		freq_finish(f, result);
+		return;
+	}
+	freq_past_cancel(f);
+	notify_then_finish(f->m->notify, f, result);
+}
+
+/* A request to make the file's data safe. NULL: it has been answered. */
+static struct freq *sync_freq(fuse_req_t req, fuse_ino_t node, struct handle *h)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct freq *f = freq_new(m, req, freq_reply_err);
+
+	if (!f)
+		return NULL;
+	f->h = h;
+	f->ino = ino_of(m, node);
+	f->zr.done = sync_done;
+	return f;
+}
+
 void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
@@ -244,7 +274,7 @@ void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		fuse_reply_err(req, 0);
 		return;
 	}
-	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
+	f = sync_freq(req, node, h);
 	if (!f)
 		return;
 	zonefs_flush(h->file, &f->zr);
@@ -262,7 +292,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_in
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	f = freq_new(fuse_req_userdata(req), req, freq_reply_err);
+	f = sync_freq(req, node, h);
 	if (!f)
 		return;
 	zonefs_fsync(h->file, &f->zr);
