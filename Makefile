@@ -89,8 +89,11 @@ DEPS_TEST	:= bats clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-
 DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 			(debian12) echo libclang-rt-14-dev;; (debian13) echo libclang-rt-19-dev;; \
 		   esac)
+# For the virtual machine of part vm; its kernel is only unpacked, see tests/vm/fetch.
+DEPS_VM		:= $(if $(filter amd64,$(shell dpkg --print-architecture 2>/dev/null)),\
+		   qemu-system-x86 busybox-static kmod xz-utils)
 # Installs what is missing; without root, or without apt, says what that is.
-deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST)
+deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_VM)
 deps-build: DEPS = $(DEPS_BUILD)
 deps deps-build:
 	@if ! command -v dpkg-query >/dev/null; then \
@@ -128,7 +131,7 @@ $(BUILD)/support/%: $(BUILD)/tests/support/%.o
 check: deps
 	@BUILD=$(BUILD)/check tests/run
 # Parts of it, for a build that stands already; one suite: tests/run FILE.bats.
-check-unit check-bats check-valgrind check-tsan check-asan: check-%:
+check-unit check-bats check-valgrind check-tsan check-asan check-vm: check-%:
 	@BUILD=$(BUILD)/check tests/run build $*
 # Hours of crashes, big trees and parallel load.
 stress:
@@ -147,7 +150,7 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(ARCHIVES)
 C_FILES		= $(wildcard src/*/*.c mount/*.c)
 H_FILES		= $(wildcard include/zonefsd/*.h src/*/*.h mount/*.h)
 SH_FILES	= $(shell grep -lrE '^.!.*[/ ](sh|bash|bats)$$' tests .ci contrib) \
-		  $(wildcard tests/*.bash)
+		  $(wildcard tests/*.bash tests/*/*.bash)
 COMPLETIONS	= $(wildcard contrib/bash-completion/*)
 TIDY_FLAGS	= -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DZONEFSD_VERSION='""' \
 		  -DZONEFSD_SBINDIR='""' -DFUSE_USE_VERSION=314 -Iinclude \
@@ -200,6 +203,6 @@ clean:
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
 .PHONY: all zdev-bench clean unit-tests FORCE support check check-unit check-bats check-valgrind \
-	check-tsan check-asan stress bench deps deps-build demo lint lint-headers lint-cppcheck \
+	check-tsan check-asan check-vm stress bench deps deps-build demo lint lint-headers lint-cppcheck \
 	lint-tidy lint-shell lint-man install uninstall
 .SECONDARY:
