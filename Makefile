@@ -78,8 +78,9 @@ $(BUILD)/%.o: %.c
 # Unit tests: plain programs, one a file, that exit 0 when all asserts hold.
 UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
 unit-tests: $(UNIT:%=$(BUILD)/tests/%)
+$(BUILD)/tests/test-blk $(BUILD)/tests/test-blk-tails: $(BUILD)/tests/unit/fake-zbd.o
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(ARCHIVES)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(zdevlibs) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(zdevlibs) $(LDLIBS)
 
 # Debian packages; nothing else is fetched. First those for make and make demo.
 DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 uuid-dev \

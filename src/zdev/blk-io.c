@@ -144,7 +144,7 @@ static void start(struct blk *b, struct blk_slot *s, struct zdev_io *io)
 	s->part = 0;
 	s->bounce = NULL;
 	if (io->op == ZDEV_FLUSH) {
-		s->len = 0;
+		s->flush = blk_tail_flush_begins(b);
 	} else if (!fits(b, io)) {
 		s->bounce = aligned_alloc(PAGE, (s->len + PAGE - 1) & ~(size_t)(PAGE - 1));
 		if (!s->bounce) {
@@ -257,8 +257,12 @@ static ssize_t conclude(struct blk *b, struct blk_slot *s, ssize_t ret)
 		b->zones[io->zno].stale = true;
 		pthread_mutex_unlock(&b->lock);
 	}
-	if (ret < 0 || io->op == ZDEV_FLUSH)
+	if (ret < 0)
 		return ret;
+	if (io->op == ZDEV_FLUSH) {
+		blk_tail_flush_ended(b, s->flush);
+		return 0;
+	}
 	if (io->op == ZDEV_READ) {
 		if (s->bounce)
 			copy_iov(io, s->bounce, s->len, false);

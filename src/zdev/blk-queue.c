@@ -70,7 +70,7 @@ static bool begin(struct blk *b, struct zdev_io *io)
 {
 	int ret;
 
-	if (!is_stale(b, io->zno)) {
+	if (io->op != ZDEV_PUT_TAIL && !is_stale(b, io->zno)) {
 		if (is_write(io))
 			return blk_io_write(b, io);
 		ret = blk_zone_decide(b, io);
@@ -92,7 +92,9 @@ static bool begin_blocking(struct blk *b, struct zdev_io *io)
 		ret = blk_zone_refresh(b, io->zno);
 	if (!ret && is_write(io))
 		return blk_io_write(b, io);
-	if (!ret)
+	if (!ret && io->op == ZDEV_PUT_TAIL)
+		ret = blk_tail_put(b, io);
+	else if (!ret)
 		ret = blk_zone_decide(b, io);
 	if (ret > 0)
 		ret = blk_zone_command(b, io);

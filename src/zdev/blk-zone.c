@@ -294,14 +294,16 @@ static const struct {
 };
 
 /* What a command that worked makes of a zone. The lock is held. */
-static void command_done(struct bzone *z, enum zdev_op op)
+static void command_done(struct blk *b, struct bzone *z, enum zdev_op op)
 {
 	switch (op) {
 	case ZDEV_RESET:
+		blk_tail_retire(b, z);
 		z->wp = 0;
 		z->cond = BLK_ZONE_COND_EMPTY;
 		break;
 	case ZDEV_FINISH:
+		blk_tail_retire(b, z);
 		z->wp = z->capacity;
 		z->cond = BLK_ZONE_COND_FULL;
 		break;
@@ -338,8 +340,10 @@ int blk_zone_command(struct blk *b, const struct zdev_io *io)
 	if (ret)
 		z->stale = true;
 	else
-		command_done(z, io->op);
+		command_done(b, z, io->op);
 	pthread_mutex_unlock(&b->lock);
+	if (!ret && io->op == ZDEV_RESET)
+		ret = blk_tail_clear(b, io->zno);
 	return ret;
 }
 
@@ -372,6 +376,7 @@ void blk_zone_end_write(struct blk *b, const struct zdev_io *io, ssize_t result)
 	if (result < 0) {
 		z->stale = true;
 	} else {
+		blk_tail_retire(b, z);
 		z->wp = io->pos + io->len;
 		if (z->wp == z->capacity)
 			z->cond = BLK_ZONE_COND_FULL;

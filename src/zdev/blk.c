@@ -84,7 +84,12 @@ static int check(const struct blk *b, struct zdev_io *io)
 		io->len = zdev_iov_len(io->iov, io->nr_iov);
 		return check_data(b, io);
 	case ZDEV_PUT_TAIL:
-		return -EOPNOTSUPP;
+		io->len = zdev_iov_len(io->iov, io->nr_iov);
+		if (io->len >= b->p.block_size)
+			return -EINVAL;
+		if (!blk_is_seq(b, io->zno))
+			return -EIO;
+		return b->tails.nr ? 0 : -EOPNOTSUPP;
 	case ZDEV_FLUSH:
 		return 0;
 	case ZDEV_RESERVE:
@@ -112,16 +117,13 @@ static void blk_submit(struct zdev *dev, struct zdev_io *io)
 		blk_queue_add(b, io);
 }
 
-static ssize_t blk_get_tail(struct zdev *dev, uint32_t zno, void *buf)
-{
-	return -EOPNOTSUPP;
-}
-
 /* ---- life ---- */
 
 static void blk_free(struct blk *b)
 {
 	blk_io_free(b);
+	free(b->tails.slots);
+	pthread_mutex_destroy(&b->tails.head_lock);
 	pthread_cond_destroy(&b->work);
 	pthread_mutex_destroy(&b->lock);
 	free(b->zones);
@@ -186,6 +188,7 @@ int blk_create(const struct blk_params *p, struct zdev **dev, struct zerr *e)
 	b->p = *p;
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_cond_init(&b->work, NULL);
+	pthread_mutex_init(&b->tails.head_lock, NULL);
 	b->dev.ops = &blk_ops;
 	ret = allocate(b, p);
 	if (ret) {
@@ -196,6 +199,11 @@ int blk_create(const struct blk_params *p, struct zdev **dev, struct zerr *e)
 	ret = blk_zones_load(b, e);
 	if (ret)
 		goto fail;
+	ret = blk_tails_load(b);
+	if (ret) {
+		zerr_errno(e, -ret, "%s", p->path);
+		goto fail;
+	}
 	ret = blk_queue_start(b);
 	if (ret) {
 		zerr_errno(e, -ret, "%s: starting threads", p->path);

@@ -7,14 +7,15 @@
  *	blk-queue.c	order within a zone, and the threads
  *	blk-io.c	reads, writes and flushes: libaio
  *	blk-zone.c	conditions and write pointers, zone commands: libzbd
+ *	blk-tail.c	partial last blocks, in a conventional zone 0
  *
  * One operation at a time changes a sequential zone: the kernel promises the order
  * of two writes to one zone only from 6.10 on, and users of a zdev write large.
  * Reads, and all there is on conventional zones, run beside anything.
  *
  * Data is submitted by the thread that calls, or by the one that ends the
- * operation before it, and completed by the reaper. What blocks (zone commands
- * and reports) is done by workers. No lock is held across any of these.
+ * operation before it, and completed by the reaper. What blocks (zone commands,
+ * reports, tails) is done by workers. No lock is held across any of these.
  */
 #ifndef ZDEV_BLK_I_H
 #define ZDEV_BLK_I_H
@@ -24,6 +25,7 @@
 #include <stdatomic.h>
 
 #include "blk.h"
+#include "blk-tail.h"
 
 #define BLK_IOV		8	/* pieces of an operation; more are copied into one */
 #define BLK_WORKERS	4
@@ -42,6 +44,7 @@ struct bzone {
 	uint32_t	seq;		/* of changes; odd: one is under way */
 	uint64_t	wp;		/* end of completed writes, bytes from the start;
 					 * READONLY, OFFLINE: what it was before */
+	uint16_t	tail;		/* its slot + 1, 0: none */
 	struct zdev_io	*first, *last;	/* ordered operations that wait */
 };
 
@@ -55,11 +58,28 @@ struct blk_slot {
 	size_t		done;		/* of these moved */
 	size_t		part;		/* in flight */
 	ssize_t		res;		/* refused: why */
+	uint32_t	flush;		/* its number */
 	struct iovec	iov[BLK_IOV];
 };
 
 struct blk_fifo {
 	struct zdev_io	*first, *last;
+};
+
+struct blk_tails {
+	/* Constant once the device is open, but for the uuid: head_lock. */
+	uint32_t	nr;		/* 0: no room for tails */
+	uint32_t	slot_size;
+	uint8_t		uuid[16];
+
+	pthread_mutex_t	head_lock;	/* has_head; held while the head is written */
+	bool		has_head;
+
+	/* Guarded by struct blk's lock. */
+	struct blk_tail_slot *slots;
+	uint64_t	seq;		/* the highest in use */
+	uint32_t	flush_begun;	/* number of the last flush that did */
+	uint32_t	flush_ended;
 };
 
 struct blk {
@@ -83,6 +103,7 @@ struct blk {
 	struct blk_fifo	no_slot;	/* operations that wait for one */
 	struct blk_fifo	jobs;		/* ordered operations that block */
 	struct bzone	*zones;
+	struct blk_tails tails;
 };
 
 static inline struct blk *to_blk(struct zdev *dev)
@@ -175,5 +196,25 @@ int blk_zone_take_write(struct blk *b, struct zdev_io *io);
 
 /* A write has ended. */
 void blk_zone_end_write(struct blk *b, const struct zdev_io *io, ssize_t result);
+
+/* ---- blk-tail.c ---- */
+
+/* Find the tails; those that match no zone are cleared, unless read-only. 0 or -ENOMEM. */
+int blk_tails_load(struct blk *b);
+
+ssize_t blk_get_tail(struct zdev *dev, uint32_t zno, void *buf);
+
+/* PUT_TAIL, in the zone's turn; blocks. 0 or -errno. */
+int blk_tail_put(struct blk *b, const struct zdev_io *io);
+
+/* Clear all that names the zone, after a reset, in the zone's turn; blocks. 0 or -errno. */
+int blk_tail_clear(struct blk *b, uint32_t zno);
+
+/* The zone's write pointer has moved on. The lock is held. */
+void blk_tail_retire(struct blk *b, struct bzone *z);
+
+/* A flush begins: its number; with that number it has ended without an error. */
+uint32_t blk_tail_flush_begins(struct blk *b);
+void blk_tail_flush_ended(struct blk *b, uint32_t nr);
 
 #endif
