@@ -160,7 +160,7 @@ static const char *path_or_dot(const struct op *op)
 
 static void choose_open(struct cmp *c, struct op *op)
 {
-	static const int rare[] = { O_TRUNC, O_TRUNC, O_CREAT, O_CREAT | O_EXCL, O_NONBLOCK,
+	static const int rare[] = { O_TRUNC, O_TRUNC, O_TRUNC, O_CREAT, O_CREAT | O_EXCL, O_NONBLOCK,
 		O_NOATIME, O_PATH, O_DIRECTORY, O_TMPFILE, O_NOFOLLOW };
 
 	choose_path(c, op);
@@ -168,7 +168,7 @@ static void choose_open(struct cmp *c, struct op *op)
 	op->flags |= percent(c, 60) ? O_DIRECT : 0;
 	op->flags |= percent(c, 20) ? O_APPEND : 0;
 	op->flags |= percent(c, 8) ? O_DSYNC : percent(c, 8) ? O_SYNC : 0;
-	if (percent(c, 15))
+	if (percent(c, 12))
 		op->flags |= rare[below(c, ARRAY_SIZE(rare))];
 	op->slot = -1;
 	for (int i = 0; i < NR_SLOTS; i++)
@@ -219,8 +219,11 @@ static void choose_rw(struct cmp *c, struct op *op)
 	if (op->len > (int64_t)BUF_BYTES - 65536)
 		op->len = BUF_BYTES - 65536;
 	op->nvec = percent(c, 15) ? 2 + below(c, 3) : 1;
-	/* Each piece as a device takes it, since only a request's data reach a daemon. */
-	op->mis = direct ? (percent(c, 10) ? 512 * below(c, 8) : 0) : below(c, 8);
+	/*
+	 * Each piece as a device takes it: only the data reach a daemon, not where they
+	 * stood. And null_blk overruns its pages when a piece is no whole block.
+	 */
+	op->mis = direct ? below(c, 4096 / f->bs) * f->bs : below(c, 8);
 }
 
 /*

@@ -96,6 +96,8 @@ struct cmp {
 	uint64_t	seed, first, end, step;
 	uint64_t	rnd;		/* state of the step's generator */
 	bool		verbose;
+	bool		differed;
+	unsigned int	tolerated;	/* differences that do not end the run */
 	unsigned char	*wbuf;
 	unsigned char	*rbuf[NR_SIDES];
 	uint64_t	excused[16];	/* by known[] */

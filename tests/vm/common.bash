@@ -93,6 +93,12 @@ make_scsi_debug()
 	done
 }
 
+# use_scsi_debug NUMBER: one of those.
+use_scsi_debug()
+{
+	DEV=${DEVS[$1]}
+}
+
 # use_zns NUMBER: one of the drives of tests/vm/boot, all zones reset.
 use_zns()
 {

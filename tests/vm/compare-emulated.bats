@@ -15,7 +15,7 @@ emulated()
 
 @test "image: capacity below size, conventional zones" {
 	make_nullb zone_nr_conv=4 zone_capacity=3
-	KDEV=$DEV
+	kernel_has_it
 	emulated --zone-capacity 3M --conv-zones 4
 	format_twins
 	compare
@@ -23,16 +23,16 @@ emulated()
 
 @test "image: blocks of 512 bytes, no conventional zone" {
 	make_nullb blocksize=512
-	KDEV=$DEV
+	kernel_has_it
 	emulated --conv-zones 0 --block-size 512
 	format_twins
 	compare
 }
 
 @test "dir: limits, explicit-open, aggregated conventional zones" {
-	make_nullb zone_nr_conv=5 zone_max_open=5 zone_max_active=12
-	KDEV=$DEV
-	LAYOUT=dir emulated --conv-zones 5 --max-open-zones 5 --max-active-zones 12
+	make_nullb zone_nr_conv=5 zone_max_open=5 zone_max_active=10
+	kernel_has_it
+	LAYOUT=dir emulated --conv-zones 5 --max-open-zones 5 --max-active-zones 10
 	format_twins -o aggr_cnv,perm=660
 	compare explicit-open
 	compare errors=repair

@@ -5,11 +5,13 @@
 # of operations on both: see tests/support/zcompare.c.
 #
 #   SEED   of the sequences, printed (a random one)
-#   STEPS  of each sequence (2000; with STRESS 20000)
+#   COMPARE_OPTIONS  more options for it
+#   STEPS  of each sequence (1000; with STRESS 15000)
 
-: "${SEED:=$((RANDOM * 32768 + RANDOM))}" "${STEPS:=${STRESS:+20000}}" "${STEPS:=2000}"
+: "${SEED:=$((RANDOM * 32768 + RANDOM))}" "${STEPS:=${STRESS:+15000}}" "${STEPS:=1000}"
 SYSFS=/sys/fs/zonefs
-[[ ! ${STRESS:-} ]] || BATS_TEST_TIMEOUT=7200
+# Each sequence takes as long as it takes.
+export BATS_TEST_TIMEOUT=$((STEPS + 600))
 
 # twins MAKER ARGUMENT...: two devices alike, KDEV and DEV.
 twins()
@@ -19,11 +21,25 @@ twins()
 	"$@"
 }
 
+# The device just made is the kernel's.
+kernel_has_it()
+{
+	KDEV=$DEV
+}
+
+# twins_of MAKER FIRST SECOND: two that differ in one argument.
+twins_of()
+{
+	"$1" "$2"
+	KDEV=$DEV
+	"$1" "$3"
+}
+
 # format_twins [OPTION...]: the kernel's by its own tool where there is one.
 format_twins()
 {
 	if mkzonefs --version >/dev/null 2>&1; then
-		mkzonefs -f "$@" "$KDEV"
+		mkzonefs -f "$@" "$KDEV" >/dev/null
 	else
 		zonefsctl mkfs -f "$@" "$KDEV"
 	fi
@@ -37,7 +53,7 @@ compare()
 
 	mount -t zonefs ${opts:+-o "$opts"} "$KDEV" "$KMNT"
 	mount_device "strict${opts:+,$opts}"
-	zcompare -s "$SEED" -n "$STEPS" -k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT"
+	zcompare -s "$SEED" -n "$STEPS" ${COMPARE_OPTIONS:-} -k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT"
 	umount "$KMNT"
 	umount_device
 	SEED=$((SEED + 1))
