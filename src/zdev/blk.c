@@ -15,7 +15,6 @@ ssize_t blk_result(ssize_t ret)
 {
 	switch (ret) {
 	case -ENOMEM:
-	case -ENOSPC:
 	case -ETOOMANYREFS:
 	case -EOVERFLOW:
 	/* What the block layer tells of a failing medium, and zonefs passes on. */
@@ -26,6 +25,7 @@ ssize_t blk_result(ssize_t ret)
 	case -ENOLINK:
 		return ret;
 	default:
+		/* ENOSPC, too: a removed device has size 0, and writes are beyond it. */
 		return ret < 0 ? -EIO : ret;
 	}
 }
