@@ -112,10 +112,25 @@ static bool appends_at_capacity(struct cmp *c, const struct op *op, const pair r
 		(r[KERNEL].err == EINVAL || r[KERNEL].err == EIO) && r[OURS].err == EFBIG;
 }
 
+static bool appends_past_capacity(struct cmp *c, const struct op *op, const pair r)
+{
+	return is(op, "write") && op->file >= 0 && !c->file[op->file].seq && op->slot >= 0 &&
+		c->slot[op->slot].flags & O_APPEND && r[KERNEL].err == EFBIG &&
+		r[OURS].err == EINVAL;
+}
+
+static bool collapses_past_capacity(struct cmp *c, const struct op *op, const pair r)
+{
+	return is(op, "fallocate") && r[KERNEL].err == EFBIG && r[OURS].err == EOPNOTSUPP &&
+		(op->mode == FALLOC_FL_COLLAPSE_RANGE || op->mode == FALLOC_FL_INSERT_RANGE);
+}
+
 static bool user_is_refused(struct cmp *c, const struct op *op, const pair r)
 {
-	return op->as_user && r[OURS].err == EACCES &&
-		(r[KERNEL].err == EPERM || r[KERNEL].err == ENOENT);
+	bool link = is(op, "name") && op->mode == 5;
+
+	return op->as_user && (r[KERNEL].err == EPERM || r[KERNEL].err == ENOENT) &&
+		(r[OURS].err == EACCES || (link && r[OURS].err == EPERM));
 }
 
 static const struct known {
@@ -136,8 +151,12 @@ static const struct known {
 	  "refuse the write", signals_early },
 	{ "RWF_APPEND to a full file", "the flag is not sent, only the offset that the "
 	  "client makes of it", appends_at_capacity },
-	{ "error for other users", "the client checks permissions of the directory before "
-	  "the daemon can see that a name is missing", user_is_refused },
+	{ "O_APPEND to a conventional file, past the capacity", "the daemon is not told the "
+	  "offset or position of an append, only that it is one", appends_past_capacity },
+	{ "fallocate that moves data, past the capacity", "the client refuses these modes "
+	  "without asking the daemon", collapses_past_capacity },
+	{ "error for other users", "a name that is missing is no error of the lookup, so VFS "
+	  "checks permissions before the daemon is asked", user_is_refused },
 };
 
 /* After an excused difference both must stand alike again. */
