@@ -25,7 +25,7 @@ fault_ahead()
 
 fault_behind()
 {
-	blkzone reset -o $ZONE_SECT -c 1 "$1"
+	blkzone reset --force -o $ZONE_SECT -c 1 "$1"
 	dd if=/dev/zero of="$1" bs=4096 seek=$((ZONE_SECT / 8)) count=1 oflag=direct \
 		conv=notrunc status=none
 }
