@@ -63,9 +63,14 @@ static bool find_mount(dev_t rdev, const char *path, struct zerr *e)
 
 	if (tab)
 		fs = mnt_table_find_devno(tab, rdev, MNT_ITER_BACKWARD);
-	/* btrfs has device numbers of its own, but says what it is made from. */
+	/*
+	 * btrfs has device numbers of its own, but says what it is made from. So do
+	 * our own mounts; those have the lock.
+	 */
 	if (tab && !fs)
 		fs = mnt_table_find_srcpath(tab, path, MNT_ITER_BACKWARD);
+	if (fs && !strncmp(mnt_fs_get_fstype(fs), "fuse", 4))
+		fs = NULL;
 	if (fs)
 		zerr_set(e, EBUSY, "%s: mounted on %s (%s)", path, mnt_fs_get_target(fs),
 			 mnt_fs_get_fstype(fs));
