@@ -14,6 +14,7 @@ WERROR		?=
 PKGS_LIB	:= zlib uuid mount
 PKGS_FUSE	:= fuse3 libcap-ng
 PKGS_CLI	:= jansson blkid
+PKGS_ZDEV	:= libzbd
 
 CFLAGS		?= -O2 -g
 WARNFLAGS	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -35,6 +36,8 @@ srcs		= $(sort $(wildcard src/$(1)/*.c))
 objs		= $(patsubst %.c,$(BUILD)/%.o,$(1))
 pkgcflags	= $(shell pkg-config --cflags $(1))
 pkglibs		= $(shell pkg-config --libs $(1))
+# libaio has nothing for pkg-config.
+zdevlibs	= $(call pkglibs,$(PKGS_ZDEV) $(PKGS_LIB)) -laio
 
 # Say in one short line what is made, or show the command.
 say		= $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
@@ -42,10 +45,10 @@ say		= $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)
 all: $(SBIN:%=$(BUILD)/%) $(HELPERS:%=$(BUILD)/%)
 
 $(BUILD)/zonefsd: $(call objs,$(call srcs,fuse)) $(ARCHIVES)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_FUSE) $(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_FUSE)) $(zdevlibs) $(LDLIBS)
 
 $(BUILD)/zonefsctl: $(call objs,$(call srcs,cli)) $(ARCHIVES)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_CLI) $(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_CLI)) $(zdevlibs) $(LDLIBS)
 
 $(BUILD)/zonefs-losetup: $(call objs,mount/losetup.c) $(BUILD)/libutil.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,jansson $(PKGS_LIB)) $(LDLIBS)
@@ -75,13 +78,14 @@ $(BUILD)/%.o: %.c
 # Unit tests: plain programs, one a file, that exit 0 when all asserts hold.
 UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
 unit-tests: $(UNIT:%=$(BUILD)/tests/%)
+$(BUILD)/tests/test-blk $(BUILD)/tests/test-blk-tails: $(BUILD)/tests/unit/fake-zbd.o
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(ARCHIVES)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(zdevlibs) $(LDLIBS)
 
 # Debian packages; nothing else is fetched. First those for make and make demo.
 DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 uuid-dev \
-		   libblkid-dev libmount-dev libcap-ng-dev zlib1g-dev \
-		   libjansson-dev mount util-linux
+		   libblkid-dev libmount-dev libcap-ng-dev libaio-dev libzbd-dev \
+		   zlib1g-dev libjansson-dev mount util-linux
 # Those that make check and make bench need besides.
 DEPS_TEST	:= bats clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-dbg mandoc \
 		   procps rsync shellcheck squashfs-tools strace valgrind
@@ -89,8 +93,11 @@ DEPS_TEST	:= bats clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-
 DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 			(debian12) echo libclang-rt-14-dev;; (debian13) echo libclang-rt-19-dev;; \
 		   esac)
+# For the virtual machine of part vm; its kernel is only unpacked, see tests/vm/fetch.
+DEPS_VM		:= $(if $(filter amd64,$(shell dpkg --print-architecture 2>/dev/null)),\
+		   qemu-system-x86 busybox-static kmod xz-utils)
 # Installs what is missing; without root, or without apt, says what that is.
-deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST)
+deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_VM)
 deps-build: DEPS = $(DEPS_BUILD)
 deps deps-build:
 	@if ! command -v dpkg-query >/dev/null; then \
@@ -116,10 +123,11 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash zshare zimpostor
+SUPPORT		:= zio zcrash zshare zimpostor zcompare
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
 $(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)
+$(BUILD)/support/zcompare: $(BUILD)/tests/support/zcompare-ops.o
 $(BUILD)/support/%: $(BUILD)/tests/support/%.o
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -128,7 +136,7 @@ $(BUILD)/support/%: $(BUILD)/tests/support/%.o
 check: deps
 	@BUILD=$(BUILD)/check tests/run
 # Parts of it, for a build that stands already; one suite: tests/run FILE.bats.
-check-unit check-bats check-valgrind check-tsan check-asan: check-%:
+check-unit check-bats check-valgrind check-tsan check-asan check-vm: check-%:
 	@BUILD=$(BUILD)/check tests/run build $*
 # Hours of crashes, big trees and parallel load.
 stress:
@@ -141,17 +149,17 @@ bench: all support
 zdev-bench: $(BUILD)/bench/zdev-bench
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkglibs,$(PKGS_LIB)) $(LDLIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(zdevlibs) $(LDLIBS)
 
 # Static checks of everything; quiet when there is nothing to say.
 C_FILES		= $(wildcard src/*/*.c mount/*.c)
 H_FILES		= $(wildcard include/zonefsd/*.h src/*/*.h mount/*.h)
 SH_FILES	= $(shell grep -lrE '^.!.*[/ ](sh|bash|bats)$$' tests .ci contrib) \
-		  $(wildcard tests/*.bash)
+		  $(wildcard tests/*.bash tests/*/*.bash)
 COMPLETIONS	= $(wildcard contrib/bash-completion/*)
 TIDY_FLAGS	= -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DZONEFSD_VERSION='""' \
 		  -DZONEFSD_SBINDIR='""' -DFUSE_USE_VERSION=314 -Iinclude \
-		  $(call pkgcflags,$(PKGS_FUSE) $(PKGS_CLI) $(PKGS_LIB))
+		  $(call pkgcflags,$(PKGS_FUSE) $(PKGS_CLI) $(PKGS_ZDEV) $(PKGS_LIB))
 lint: lint-headers lint-cppcheck lint-tidy lint-shell lint-man
 # A header includes what it needs.
 lint-headers:
@@ -200,6 +208,6 @@ clean:
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
 .PHONY: all zdev-bench clean unit-tests FORCE support check check-unit check-bats check-valgrind \
-	check-tsan check-asan stress bench deps deps-build demo lint lint-headers lint-cppcheck \
+	check-tsan check-asan check-vm stress bench deps deps-build demo lint lint-headers lint-cppcheck \
 	lint-tidy lint-shell lint-man install uninstall
 .SECONDARY:

@@ -64,6 +64,8 @@ setup()
 		fallocate:3,0,4096
 	expect "0 EOPNOTSUPP" zio "open:O_RDWR:$MNT/cnv/0" fallocate:0,0,4096
 	expect "0 EBADF" zio "open:O_RDONLY:$MNT/seq/0" fallocate:0,0,4096
+	expect "0 EFBIG EFBIG" zio "open:O_RDWR:$MNT/seq/0" fallocate:0,0,$((4 * M + 1)) \
+		fallocate:3,$((4 * M)),4096
 }
 
 @test "Z11: there are no extended attributes" {

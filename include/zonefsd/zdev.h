@@ -34,7 +34,7 @@ struct zdev;
 
 /* Constant while the device is open. All sizes in bytes. */
 struct zdev_info {
-	const char	*backend;	/* "dir", "image", "mem" */
+	const char	*backend;	/* "dir", "image", "blk", "mem" */
 	const char	*path;		/* real path, "" for mem */
 	uint8_t		uuid[16];	/* all zero where the device has none */
 	uint32_t	block_size;	/* logical block = write granularity: 512 or 4096 */
@@ -89,6 +89,8 @@ enum zdev_op {
  *   -EOVERFLOW   limit of active zones
  *   -EINVAL      not block aligned, length 0, beyond the zone, over max_io
  *   -EPERM       device opened read-only
+ *   -ENODATA, -EREMOTEIO, -EILSEQ, -ETIMEDOUT, -ENOLINK  block devices: as -EIO, but
+ *                the kernel knows more of the failing medium
  * A WRITE is all or nothing for the caller: after any error re-read the write
  * pointer with zdev_report(), part of the data may be on the medium. A READ
  * past the write pointer returns zero bytes there; never short inside a zone.
@@ -181,11 +183,13 @@ struct zdev_open_opts {
 };
 
 /*
- * Open a device for exclusive use: a directory of zone files, an image file.
+ * Open a device for exclusive use: a directory of zone files, an image file, a
+ * zoned block device.
  * Takes the lock that keeps every other daemon and tool out; read_only takes it
  * shared. Nothing on the device is changed when this fails. 0 or -errno with *e:
- * -EBUSY (names the process that holds it), -ENODEV (not a zoned device), -EINVAL
- * (damaged; says what and where), -ENOENT, -EACCES. Blocks.
+ * -EBUSY (names the process that holds it, or the mount or device on top of it),
+ * -ENODEV (not a zoned device), -EINVAL (damaged; says what and where), -ENOENT,
+ * -EACCES, -EROFS. Blocks.
  */
 int zdev_open(const char *path, const struct zdev_open_opts *opts,
 	      struct zdev **dev, struct zerr *e);

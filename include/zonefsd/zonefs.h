@@ -243,6 +243,12 @@ void zonefs_setattr(struct zonefs *fs, uint64_t ino,
 int64_t zonefs_lseek(struct zonefs_file *file, uint64_t off, int whence);
 
 /*
+ * fallocate of a range that ends at end, of a file open for writing (Z11): never done,
+ * always an error. ENOSYS in the default personality. Does not block.
+ */
+int zonefs_fallocate(struct zonefs_file *file, uint64_t end);
+
+/*
  * Ask that a request ends early: if it has not started on the device it
  * completes with -EINTR. One that fills the space behind the end of a file with
  * zeros ends within that space, with -EINTR; what was filled is part of the

@@ -312,3 +312,13 @@ void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
 	else
 		fuse_reply_lseek(req, ret);
 }
+
+/* off and len are not negative, and their sum neither: the kernel has seen to that. */
+void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	fuse_reply_err(req, h->ctl ? EOPNOTSUPP :
+		       -zonefs_fallocate(h->file, (uint64_t)off + (uint64_t)len));
+}

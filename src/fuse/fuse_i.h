@@ -366,6 +366,8 @@ void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
 void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
 	      struct fuse_file_info *fi);
 

@@ -206,8 +206,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t node)
 
 /*
  * No extended attributes: the kernel asks once, hears ENOSYS and never again,
- * which ls -l of many files feels. The same goes for fallocate, ioctl, poll and
- * copy_file_range, where ENOSYS makes the kernel answer or do the right thing.
+ * which ls -l of many files feels. The same goes for ioctl, poll and
+ * copy_file_range, and fallocate but in strict mode, where ENOSYS makes the kernel answer or do the right thing.
  */
 const struct fuse_lowlevel_ops mnt_ops = {
 	.init		= op_init,
@@ -234,4 +234,5 @@ const struct fuse_lowlevel_ops mnt_ops = {
 	.release	= op_release,
 	.fsync		= op_fsync,
 	.lseek		= op_lseek,
+	.fallocate	= op_fallocate,
 };

@@ -99,6 +99,9 @@ static bool holder_is_leaving(const struct holder *h, const char *path)
 
 	if (!h->comm[0])
 		return true;
+	/* It looks at each block device that was closed after writing. */
+	if (!strcmp(h->comm, "(udev-worker)") || !strcmp(h->comm, "systemd-udevd"))
+		return true;
 	if (strcmp(h->comm, "zonefsd"))
 		return false;
 	if (mounted_find(path, &m) <= 0)

@@ -22,9 +22,8 @@ static int find_backend(const char *path, open_fn *open_backend, struct zerr *e)
 		*open_backend = zdev_dir_open;
 	else if (S_ISREG(st.st_mode))
 		*open_backend = zdev_image_open;
-	else if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode))
-		return zerr_set(e, ENODEV, "%s: not a zoned device this version can open",
-				path);
+	else if (S_ISBLK(st.st_mode))
+		*open_backend = zdev_blk_open;
 	else
 		return zerr_set(e, ENODEV, "%s: not a zoned device", path);
 	return 0;

@@ -35,6 +35,8 @@ int zdev_dir_open(const char *path, const struct zdev_open_opts *opts,
 		  struct zdev **dev, struct zerr *e);
 int zdev_image_open(const char *path, const struct zdev_open_opts *opts,
 		    struct zdev **dev, struct zerr *e);
+int zdev_blk_open(const char *path, const struct zdev_open_opts *opts,
+		  struct zdev **dev, struct zerr *e);
 
 int zdev_dir_create(const char *path, const struct zdev_geometry *g,
 		    void (*progress)(void *, uint32_t, uint32_t), void *ctx,

@@ -240,3 +240,18 @@ void zonefs_get_stats(struct zonefs *fs, struct zonefs_stats *st)
 	st->nr_wro = fs->nr_wro;
 	pthread_mutex_unlock(&fs->lock);
 }
+
+int zonefs_fallocate(struct zonefs_file *file, uint64_t end)
+{
+	struct zonefs *fs = file->fs;
+	int ret;
+
+	if (!fs->strict)
+		return -ENOSYS;
+	zonefs_zone_lock(fs, file->zone);
+	ret = zonefs_zone_writable(file->zone);
+	zonefs_zone_unlock(fs, file->zone);
+	if (ret)
+		return -EPERM;
+	return end > fs->max_capacity ? -EFBIG : -EOPNOTSUPP;
+}

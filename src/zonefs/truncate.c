@@ -138,8 +138,9 @@ static int truncate_check(struct zonefs *fs, const struct zonefs_zone *z,
 		return -EFBIG;
 	if (!zone_is_seq(z))
 		return !fs->strict && a->size == z->size ? 0 : -EPERM;
+	/* Strict refuses other lengths even when nothing would change (Z10). */
 	if (a->size == z->size)
-		return 0;
+		return fs->strict && a->size && a->size != z->capacity ? -EPERM : 0;
 	if (!a->size || a->size == z->capacity)
 		return 1;
 	if (fs->strict || a->size < z->size)
@@ -176,13 +177,16 @@ struct zonefs_req *zonefs_truncate(struct zonefs_req *r, zonefs_step then)
 {
 	const struct zonefs_setattr_args *a = r->args;
 	struct zonefs_zone *z = r->zone;
+	bool undo;
 	int ret;
 
 	zonefs_req_call(r, then);
 	zonefs_zone_lock(r->fs, z);
 	ret = truncate_check(r->fs, z, a);
+	/* The client undoes an append that failed by setting the size it knows. */
+	undo = ret == -EPERM && a->size == z->size;
 	zonefs_zone_unlock(r->fs, z);
-	if (ret >= 0 && zone_is_seq(z) && staged_is_lost(r, a->size))
+	if ((ret >= 0 || undo) && zone_is_seq(z) && staged_is_lost(r, a->size))
 		ret = -EINVAL;
 	r->result = ret;
 	if (ret <= 0)

@@ -168,6 +168,18 @@ static void a_daemon_on_its_way_out_is_waited_for(void)
 	close(fd);
 }
 
+/* It looks at every block device that was written to, and soon lets go. */
+static void udev_is_waited_for(void)
+{
+	pid_t pid = hold("(udev-worker)", true, 200);
+	int fd = open_dir();
+	struct zerr e;
+
+	CHECK_EQ(zdev_lock(fd, dir, false, 10000, &e), 0);
+	close(fd);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
 static void other_programs_are_not_waited_for(void)
 {
 	pid_t pid = hold("some-tool", false, 0);
@@ -188,6 +200,7 @@ int main(void)
 	RUN(the_holder_is_named_while_others_lock);
 	RUN(readers_share);
 	RUN(a_daemon_on_its_way_out_is_waited_for);
+	RUN(udev_is_waited_for);
 	RUN(other_programs_are_not_waited_for);
 	unit_rm_tree(dir);
 	return 0;

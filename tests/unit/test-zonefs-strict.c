@@ -459,7 +459,7 @@ static void check_truncate(struct env *v, struct zonefs_file *f)
 	static const struct { uint64_t to; int empty, part, full; } rows[] = {
 		{ 0, 0, 0, 0 },
 		{ BS, -EPERM, -EPERM, -EPERM },
-		{ 2 * BS, -EPERM, 0, -EPERM },
+		{ 2 * BS, -EPERM, -EPERM, -EPERM },
 		{ 3 * BS, -EPERM, -EPERM, -EPERM },
 		{ 1, -EPERM, -EPERM, -EPERM },
 		{ CAP - 1, -EPERM, -EPERM, -EPERM },

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The life of a block device, and the checks before an operation is queued. */
+#include <errno.h>
+#include <inttypes.h>
+#include <libzbd/zbd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "blk_i.h"
+
+/* ---- errors ---- */
+
+ssize_t blk_result(ssize_t ret)
+{
+	switch (ret) {
+	case -ENOMEM:
+	case -ETOOMANYREFS:
+	case -EOVERFLOW:
+	/* What the block layer tells of a failing medium, and zonefs passes on. */
+	case -ENODATA:
+	case -EREMOTEIO:
+	case -EILSEQ:
+	case -ETIMEDOUT:
+	case -ENOLINK:
+		return ret;
+	default:
+		/* ENOSPC, too: a removed device has size 0, and writes are beyond it. */
+		return ret < 0 ? -EIO : ret;
+	}
+}
+
+ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t ret)
+{
+	char text[128];
+	const char *cause = strerror_r((int)-ret, text, sizeof(text));
+
+	if (zno == ZDEV_ALL_ZONES)
+		zlog(b->p.log, ZLOG_ERR, "%s: %s: %s", b->path, what, cause);
+	else
+		zlog(b->p.log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", b->path, zno, what,
+		     cause);
+	return blk_result(ret);
+}
+
+/* ---- before an operation is queued ---- */
+
+static bool aligned(const struct blk *b, uint64_t v)
+{
+	return !(v & (b->p.block_size - 1));
+}
+
+/* READ, WRITE, APPEND: what is wrong whatever state the zone is in. */
+static int check_data(const struct blk *b, const struct zdev_io *io)
+{
+	uint64_t pos = io->op == ZDEV_APPEND ? 0 : io->pos;
+	uint64_t size = blk_zone_size(b, io->zno);
+	bool seq = blk_is_seq(b, io->zno);
+
+	if (!io->len || io->len > b->dev.info.max_io || !aligned(b, io->len) ||
+	    !aligned(b, pos) || pos > size)
+		return -EINVAL;
+	if (!seq && io->op == ZDEV_APPEND)
+		return -EIO;
+	/* What is wrong with a sequential write depends on the zone's state: EIO. */
+	if ((io->op == ZDEV_READ || !seq) && io->len > size - pos)
+		return -EINVAL;
+	return 0;
+}
+
+static int check(const struct blk *b, struct zdev_io *io)
+{
+	io->len = 0;
+	if (io->op == ZDEV_FLUSH && io->zno == ZDEV_ALL_ZONES)
+		return 0;
+	if (io->zno >= b->p.nr_zones)
+		return -EINVAL;
+	if (b->p.read_only && io->op != ZDEV_READ && io->op != ZDEV_FLUSH)
+		return -EPERM;
+	switch (io->op) {
+	case ZDEV_READ:
+	case ZDEV_WRITE:
+	case ZDEV_APPEND:
+		io->len = zdev_iov_len(io->iov, io->nr_iov);
+		return check_data(b, io);
+	case ZDEV_PUT_TAIL:
+		io->len = zdev_iov_len(io->iov, io->nr_iov);
+		if (io->len >= b->p.block_size)
+			return -EINVAL;
+		if (!blk_is_seq(b, io->zno))
+			return -EIO;
+		return b->tails.nr ? 0 : -EOPNOTSUPP;
+	case ZDEV_FLUSH:
+		return 0;
+	case ZDEV_RESERVE:
+	case ZDEV_RESET:
+	case ZDEV_FINISH:
+	case ZDEV_OPEN:
+	case ZDEV_CLOSE:
+		return blk_is_seq(b, io->zno) ? 0 : -EIO;
+	default:
+		return -EINVAL;
+	}
+}
+
+static void blk_submit(struct zdev *dev, struct zdev_io *io)
+{
+	struct blk *b = to_blk(dev);
+	int ret = check(b, io);
+
+	/* Nothing can be dirty, and a descriptor for reading may not flush. */
+	if (ret || (io->op == ZDEV_FLUSH && b->p.read_only))
+		zdev_complete(io, ret);
+	else if (io->op == ZDEV_READ || io->op == ZDEV_FLUSH || !blk_is_seq(b, io->zno))
+		blk_io_start(b, io);
+	else
+		blk_queue_add(b, io);
+}
+
+/* ---- life ---- */
+
+static void blk_free(struct blk *b)
+{
+	blk_io_free(b);
+	free(b->tails.slots);
+	pthread_mutex_destroy(&b->tails.head_lock);
+	pthread_cond_destroy(&b->work);
+	pthread_mutex_destroy(&b->lock);
+	free(b->zones);
+	free(b->path);
+	free(b);
+}
+
+static int blk_close(struct zdev *dev)
+{
+	struct blk *b = to_blk(dev);
+	int ret = blk_queue_stop(b);
+
+	zbd_close(b->p.fd);
+	/* Who waits for the lock may claim the device: the lock goes last. */
+	if (b->p.claim_fd >= 0)
+		close(b->p.claim_fd);
+	if (b->p.lock_fd >= 0)
+		close(b->p.lock_fd);
+	if (b->p.read_only)
+		ret = 0;
+	blk_free(b);
+	return ret;
+}
+
+static const struct zdev_ops blk_ops = {
+	.submit		= blk_submit,
+	.report		= blk_report,
+	.get_tail	= blk_get_tail,
+	.close		= blk_close,
+};
+
+static void fill_info(struct blk *b)
+{
+	b->dev.info = (struct zdev_info) {
+		.backend = "blk",
+		.path = b->path,
+		.block_size = b->p.block_size,
+		.size = b->p.size,
+		.zone_size = b->p.zone_size,
+		.nr_zones = b->p.nr_zones,
+		.max_open = b->p.max_open,
+		.max_active = b->p.max_active,
+		.max_io = ZDEV_MAX_IO,
+		.read_only = b->p.read_only,
+	};
+}
+
+static int allocate(struct blk *b, const struct blk_params *p)
+{
+	b->path = strdup(p->path);
+	b->zones = calloc(p->nr_zones, sizeof(*b->zones));
+	return b->path && b->zones ? blk_io_setup(b) : -ENOMEM;
+}
+
+int blk_create(const struct blk_params *p, struct zdev **dev, struct zerr *e)
+{
+	struct blk *b = calloc(1, sizeof(*b));
+	int ret;
+
+	if (!b)
+		return zerr_errno(e, ENOMEM, "%s", p->path);
+	b->p = *p;
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->work, NULL);
+	pthread_mutex_init(&b->tails.head_lock, NULL);
+	b->dev.ops = &blk_ops;
+	ret = allocate(b, p);
+	if (ret) {
+		zerr_errno(e, -ret, "%s: setting up asynchronous I/O", p->path);
+		goto fail;
+	}
+	fill_info(b);
+	ret = blk_zones_load(b, e);
+	if (ret)
+		goto fail;
+	ret = blk_tails_load(b);
+	if (ret) {
+		zerr_errno(e, -ret, "%s", p->path);
+		goto fail;
+	}
+	ret = blk_queue_start(b);
+	if (ret) {
+		zerr_errno(e, -ret, "%s: starting threads", p->path);
+		goto fail;
+	}
+	*dev = &b->dev;
+	return 0;
+fail:
+	/* The descriptors stay the caller's. */
+	blk_free(b);
+	return ret;
+}

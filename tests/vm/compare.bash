@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+#
+# The kernel's zonefs on one device, zonefsd -o strict on its twin, one random sequence
+# of operations on both: see tests/support/zcompare.c.
+#
+#   SEED   of the sequences, printed (a random one)
+#   COMPARE_OPTIONS  more options for it
+#   STEPS  of each sequence (1000; with STRESS 15000)
+
+: "${SEED:=$((RANDOM * 32768 + RANDOM))}" "${STEPS:=${STRESS:+15000}}" "${STEPS:=1000}"
+SYSFS=/sys/fs/zonefs
+# Each sequence takes as long as it takes.
+export BATS_TEST_TIMEOUT=$((STEPS + 600))
+
+# twins MAKER ARGUMENT...: two devices alike, KDEV and DEV.
+twins()
+{
+	"$@"
+	KDEV=$DEV
+	"$@"
+}
+
+# The device just made is the kernel's.
+kernel_has_it()
+{
+	KDEV=$DEV
+}
+
+# twins_of MAKER FIRST SECOND: two that differ in one argument.
+twins_of()
+{
+	"$1" "$2"
+	KDEV=$DEV
+	"$1" "$3"
+}
+
+# format_twins [OPTION...]: the kernel's by its own tool where there is one.
+format_twins()
+{
+	if mkzonefs --version >/dev/null 2>&1; then
+		mkzonefs -f "$@" "$KDEV" >/dev/null
+	else
+		zonefsctl mkfs -f "$@" "$KDEV"
+	fi
+	zonefsctl mkfs -f "$@" "$DEV"
+}
+
+# compare [OPTIONS]: mount both with these options, compare, unmount both.
+compare()
+{
+	local opts=${1:-}
+
+	mount -t zonefs ${opts:+-o "$opts"} "$KDEV" "$KMNT"
+	mount_device "strict${opts:+,$opts}"
+	zcompare -s "$SEED" -n "$STEPS" ${COMPARE_OPTIONS:-} -k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT"
+	umount "$KMNT"
+	umount_device
+	SEED=$((SEED + 1))
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The guest has the zoned devices that the other suites here stand on.
+
+load common
+
+# zones CONVENTIONAL SEQUENTIAL CAPACITY: as the kernel reports them
+zones()
+{
+	blkzone report "$DEV" >"$T/report"
+	same "$(grep -c 'CONVENTIONAL' "$T/report")" "$1"
+	same "$(grep -c 'SEQ_WRITE_REQUIRED' "$T/report")" "$2"
+	same "$(($(sed -n 's/.*cap \(0x[0-9a-f]*\),.*SEQ.*/\1/p' "$T/report" |
+		head -n 1) * 512))" "$3"
+}
+
+@test "null_blk: capacity below size, conventional zones, limits" {
+	make_nullb zone_nr_conv=8 zone_capacity=3 zone_max_open=4 zone_max_active=6
+	zones 8 8 $((3 * M))
+	same "$(queue max_open_zones) $(queue max_active_zones)" "4 6"
+	same "$(queue logical_block_size)" 4096
+}
+
+@test "null_blk: blocks of 512 bytes, no conventional zone, a smaller last zone" {
+	make_nullb blocksize=512 size=62
+	zones 0 16 $((4 * M))
+	same "$(blockdev --getsize64 "$DEV")" $((62 * M))
+	same "$(queue logical_block_size)" 512
+}
+
+@test "NVMe: zoned namespaces" {
+	use_zns 0
+	zones 0 16 $((3 * M))
+	same "$(queue max_open_zones) $(queue max_active_zones)" "6 8"
+	use_zns 3
+	zones 0 20 $((2 * M))
+	same "$(queue logical_block_size)" 512
+}
+
+@test "scsi_debug: host-managed disks" {
+	make_scsi_debug 2 zone_nr_conv=2 zone_max_open=5
+	zones 2 14 $((4 * M))
+	same "$(queue max_open_zones)" 5
+}
+
+@test "the kernel's zonefs mounts what mkzonefs formats" {
+	requires_mkzonefs
+	make_nullb zone_nr_conv=3
+	mkzonefs "$DEV"
+	kernel_mount
+	same "$(ls "$KMNT/cnv" | wc -l) $(ls "$KMNT/seq" | wc -l)" "2 13"
+	expect "0 4096" zio "open:O_WRONLY,O_DIRECT:$KMNT/seq/0" write:4096
+	same "$(size_of "$KMNT/seq/0")" 4096
+	kernel_umount
+}
