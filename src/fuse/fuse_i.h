@@ -354,6 +354,11 @@ dev_t mnt_st_dev(const char *mountpoint);
  * whatever becomes of the path. Sends no request.
  */
 int mnt_open(const struct mnt *m);
+/*
+ * The same for a nameless copy of our mount, which does not keep ours from being
+ * unmounted while the descriptor is open. Needs CAP_SYS_ADMIN.
+ */
+int mnt_clone(const struct mnt *m);
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
 void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
 		    struct fuse_entry_param *e);

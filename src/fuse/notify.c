@@ -87,7 +87,7 @@ static void finish_freqs(struct notify *n)
  */
 static int remount_readonly(const struct mnt *m)
 {
-	int root = mnt_open(m), fd, ret = 0;
+	int root = mnt_clone(m), fd, ret = 0;
 
 	if (root < 0)
 		return root == -ESTALE ? 0 : root;

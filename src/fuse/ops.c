@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -27,17 +28,29 @@ dev_t mnt_st_dev(const char *mountpoint)
 	return st_dev_of(AT_FDCWD, mountpoint);
 }
 
-/* An O_PATH open of a root asks its file system nothing. */
-int mnt_open(const struct mnt *m)
+/* fd, or -ESTALE when it is of another file system. */
+static int if_ours(const struct mnt *m, int fd)
 {
-	int fd = open(m->opts->mountpoint, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
 	if (fd < 0)
 		return -errno;
 	if (m->st_dev && st_dev_of(fd, "") == m->st_dev)
 		return fd;
 	close(fd);
 	return -ESTALE;
+}
+
+/* An O_PATH open of a root asks its file system nothing. */
+int mnt_open(const struct mnt *m)
+{
+	return if_ours(m, open(m->opts->mountpoint,
+			       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int mnt_clone(const struct mnt *m)
+{
+	return if_ours(m, open_tree(AT_FDCWD, m->opts->mountpoint,
+				    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				    AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW));
 }
 
 void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st)
