@@ -78,7 +78,7 @@ end_daemon()
 	local i
 
 	for i in {1..200}; do
-		is_running "$1" || return 0
+		is_ours "$1" || return 0
 		if [[ $i == 100 ]]; then
 			echo "daemon $1 does not end; its mount is seen by:"
 			grep -l " $T/" /proc/[0-9]*/mountinfo 2>/dev/null
@@ -87,6 +87,12 @@ end_daemon()
 		sleep 0.05
 	done
 	kill -9 "$1" 2>/dev/null
+}
+
+# A number that is free again soon belongs to another process, of another test.
+is_ours()
+{
+	grep -qzF "$T/" "/proc/$1/cmdline" 2>/dev/null
 }
 
 # Not one that has ended and waits for its parent.
