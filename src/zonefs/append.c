@@ -83,6 +83,8 @@ static void settle(struct zonefs_req *r, bool stored)
 
 	zonefs_zone_lock(fs, z);
 	copy_tail(r, whole, end);
+	if (stored || !z->act->held)
+		zonefs_stage_unrest(z->act);
 	z->act->stored = stored;
 	z->act->kept = false;
 	zonefs_zone_set_size(fs, z, fs->strict ? whole : end);
@@ -113,13 +115,32 @@ static struct zonefs_req *fail_end(struct zonefs_req *r)
 	return zonefs_req_return(r, n ? n : err);
 }
 
+static void tail_is_back(struct zonefs_req *r)
+{
+	zonefs_zone_lock(r->fs, r->zone);
+	zonefs_stage_unrest(r->zone->act);
+	r->zone->act->stored = true;
+	zonefs_zone_unlock(r->fs, r->zone);
+}
+
+/* On the helper thread: the device had room for the tail, and has none now. */
+static struct zonefs_req *let_tail_rest(struct zonefs_req *r)
+{
+	struct zonefs_zone *z = r->zone;
+	uint64_t wp = zone_wp(r->fs, z);
+
+	/* Without room it stays in memory, until something completes its block. */
+	if (!zonefs_stage_prepare(r->fs, z, wp))
+		zonefs_stage_rest(r->fs, z, wp, r->iov, 1);
+	return zonefs_req_return(r, r->result);
+}
+
 static struct zonefs_req *tail_put_back(struct zonefs_req *r)
 {
-	if (!r->io.result) {
-		zonefs_zone_lock(r->fs, r->zone);
-		r->zone->act->stored = true;
-		zonefs_zone_unlock(r->fs, r->zone);
-	}
+	if (!r->io.result)
+		tail_is_back(r);
+	else if (r->io.result == -EOPNOTSUPP && r->fs->arena)
+		return zonefs_req_defer(r, let_tail_rest);
 	return zonefs_req_return(r, r->result);
 }
 
@@ -162,9 +183,7 @@ struct zonefs_req *zonefs_tail_restore(struct zonefs_req *r, zonefs_step then)
 	if (!again)
 		return zonefs_req_return(r, r->result);
 	if (tail_is_stored(r)) {
-		zonefs_zone_lock(r->fs, z);
-		z->act->stored = true;
-		zonefs_zone_unlock(r->fs, z);
+		tail_is_back(r);
 		return zonefs_req_return(r, r->result);
 	}
 	return zonefs_req_io(r, ZDEV_PUT_TAIL, z->zno, zone_wp(r->fs, z), 1, tail_put_back);
@@ -175,6 +194,76 @@ static struct zonefs_req *recovered(struct zonefs_req *r)
 	return zonefs_tail_restore(r, fail_end);
 }
 
+/* ---- a rest that the device has no room for ---- */
+
+static struct zonefs_req *rest_padded(struct zonefs_req *r)
+{
+	struct zonefs *fs = r->fs;
+	struct zonefs_zone *z = r->zone;
+	ssize_t n = r->io.result;
+
+	if (n >= 0 && n != (ssize_t)fs->bs)
+		n = -EIO;
+	if (n < 0)
+		return zonefs_recover(r, "write", n, CAUSE_WRITE, recovered);
+	zonefs_zone_lock(fs, z);
+	zonefs_zone_drop_tail(z);
+	zonefs_zone_set_size(fs, z, r->at + fs->bs);
+	zonefs_zone_account(fs, z);
+	zonefs_zone_touch(fs, z);
+	zonefs_zone_unlock(fs, z);
+	atomic_fetch_add(&fs->count.tails_padded, 1);
+	zonefs_attr_changed(fs, z);
+	return zonefs_req_return(r, (ssize_t)r->len);
+}
+
+/*
+ * There is no place where it would outlive the daemon: its block is completed
+ * before the answer, as O_SYNC would do it.
+ */
+static struct zonefs_req *pad_rest(struct zonefs_req *r)
+{
+	struct zonefs *fs = r->fs;
+	struct iovec *iov = r->zone->act->stage->iov;
+	uint64_t end = stream_end(r);
+	int nr = stream_iov(r, r->at, end);
+
+	/* Those of the writer, which has nothing to do: it may be one more than r has. */
+	memcpy(iov, r->iov, nr * sizeof(*iov));
+	iov[nr++] = (struct iovec) { fs->zeroes, r->at + fs->bs - end };
+	r->io = (struct zdev_io) {
+		.op = ZDEV_WRITE, .zno = r->zone->zno, .pos = r->at, .iov = iov, .nr_iov = nr,
+	};
+	return zonefs_req_submit(r, rest_padded);
+}
+
+static struct zonefs_req *rest_in_arena(struct zonefs_req *r)
+{
+	int nr = stream_iov(r, r->at, stream_end(r));
+
+	if (!zonefs_stage_rest(r->fs, r->zone, r->at, r->iov, nr))
+		return pad_rest(r);
+	return commit(r, false);
+}
+
+/* On the helper thread. */
+static struct zonefs_req *prepare_rest(struct zonefs_req *r)
+{
+	if (zonefs_stage_prepare(r->fs, r->zone, r->at))
+		return pad_rest(r);
+	return rest_in_arena(r);
+}
+
+/* It waits for fsync or the end, where a kill of the daemon does not take it. */
+static struct zonefs_req *let_rest(struct zonefs_req *r)
+{
+	if (!r->fs->arena)
+		return commit(r, false);
+	if (!r->zone->act->stage->prepared)
+		return zonefs_req_defer(r, prepare_rest);
+	return rest_in_arena(r);
+}
+
 /* ---- the way there ---- */
 
 static struct zonefs_req *tail_put(struct zonefs_req *r)
@@ -183,9 +272,8 @@ static struct zonefs_req *tail_put(struct zonefs_req *r)
 		atomic_fetch_add(&r->fs->count.tails_put, 1);
 		return commit(r, true);
 	}
-	/* No room on this kind of device: it waits in memory for fsync or the end. */
 	if (r->io.result == -EOPNOTSUPP)
-		return commit(r, false);
+		return let_rest(r);
 	return zonefs_recover(r, "storing a partial block", r->io.result, CAUSE_WRITE, recovered);
 }
 
@@ -230,6 +318,10 @@ static struct zonefs_req *piece_written(struct zonefs_req *r)
 	if (n < 0)
 		return zonefs_recover(r, "write", n, CAUSE_WRITE, recovered);
 	r->at += r->part;
+	/* The tail is in its block, and what rested of it is behind the write pointer. */
+	zonefs_zone_lock(r->fs, r->zone);
+	zonefs_stage_unrest(r->zone->act);
+	zonefs_zone_unlock(r->fs, r->zone);
 	if (stops_in_gap(r))
 		return end_in_gap(r);
 	return write_piece(r);
@@ -250,19 +342,10 @@ static struct zonefs_req *write_piece(struct zonefs_req *r)
 
 struct zonefs_req *zonefs_append(struct zonefs_req *r, zonefs_step then)
 {
-	struct zonefs_active *act = r->zone->act;
-	uint8_t *tail;
-
 	zonefs_req_call(r, then);
 	/* Before anything is written: a full memory must not cost data. */
-	if (!act->tail && stream_end(r) % r->fs->bs) {
-		tail = malloc(r->fs->bs);
-		if (!tail)
-			return zonefs_req_return(r, -ENOMEM);
-		zonefs_zone_lock(r->fs, r->zone);
-		act->tail = tail;
-		zonefs_zone_unlock(r->fs, r->zone);
-	}
+	if (stream_end(r) % r->fs->bs && zonefs_stage_alloc(r->fs, r->zone))
+		return zonefs_req_return(r, -ENOMEM);
 	r->at = zone_wp(r->fs, r->zone);
 	return write_piece(r);
 }

@@ -250,17 +250,18 @@ static uint32_t run_length(struct old_arena *a, const struct piece *p, uint32_t 
 
 /*
  * Whatever else has written to the zone since: the bytes that both have must be
- * the same. 1, 0 when they are not, -errno.
+ * the same. So must those of a partial block that was completed: the write pointer
+ * is behind it then. 1, 0 when they are not, -errno.
  */
 static int same_bytes(struct old_arena *a, const struct piece *p, uint64_t wp, size_t tail)
 {
 	size_t len = wp > p->start ? (size_t)((wp < p->end ? wp : p->end) - p->start) : 0;
-	size_t done = 0, n;
+	size_t done = 0, n, blocks;
 	ssize_t ret;
 
-	len = zu_round_down(len, a->info->block_size);
-	for (; done < len; done += n) {
-		n = len - done < a->info->max_io ? len - done : a->info->max_io;
+	blocks = zu_round_down(len + a->info->block_size - 1, a->info->block_size);
+	for (; done < blocks; done += n) {
+		n = blocks - done < a->info->max_io ? blocks - done : a->info->max_io;
 		ret = zdev_pread(a->dev, p->zno, p->start + done, a->part + done, n);
 		if (ret < 0)
 			return (int)ret;
@@ -282,6 +283,7 @@ static int same_bytes(struct old_arena *a, const struct piece *p, uint64_t wp, s
 static int check_run(struct old_arena *a, const struct piece *p, uint32_t n, uint64_t *from)
 {
 	uint64_t end = p[n - 1].end;
+	uint64_t last = zu_round_down(end + a->info->block_size - 1, a->info->block_size);
 	struct zdev_zone z;
 	ssize_t tail = 0;
 	int ret;
@@ -293,7 +295,7 @@ static int check_run(struct old_arena *a, const struct piece *p, uint32_t n, uin
 		return refuse(a, p->zno, "the zone cannot be written"), 0;
 	if (z.resets != p->resets)
 		return refuse(a, p->zno, "the zone was reset since"), 0;
-	if (z.wp < p->start || z.wp > end || end > z.capacity)
+	if (z.wp < p->start || z.wp > last || end > z.capacity)
 		return refuse(a, p->zno, "the write pointer is elsewhere"), 0;
 	if (z.wp < z.capacity)
 		tail = zdev_get_tail(a->dev, p->zno, a->block);

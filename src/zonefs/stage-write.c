@@ -5,7 +5,8 @@
  * meanwhile goes in one write. It runs beside the file's queue, on the threads
  * that complete its I/O; the head of the queue waits for it before it does
  * anything else to the zone. The rest, less than a block, is stored as tail by
- * whoever drains the stage: fsync, close, or the clock.
+ * whoever drains the stage: fsync, close, or the clock. Where the device has no
+ * room for it, it rests in the arena until something completes its block.
  *
  * When the writer fails it stops. The next drain, which the failure itself
  * starts if nobody else does, runs the recovery and says what was lost.
@@ -73,8 +74,26 @@ void zonefs_stage_list(struct zonefs *fs, struct zonefs_stage *st)
 }
 
 /*
+ * Free the segments that nothing needs any more: all, or all but the first one,
+ * in which what rests ends at `size`. From behind, so that what a kill leaves is
+ * a prefix.
+ */
+static void free_segments(struct zonefs *fs, struct zonefs_stage *st, uint64_t size)
+{
+	while (st->nr > st->rests) {
+		st->nr--;
+		arena_put(fs->arena, st->ring[(st->first + st->nr) % st->max_segs]);
+	}
+	if (!st->rests)
+		return;
+	st->seg = st->ring[st->first];
+	st->end = st->base + ARENA_SEG;
+	arena_publish(fs->arena, st->seg, (uint32_t)(size - st->base));
+}
+
+/*
  * The stage ends: the file's size becomes `size`, what of it is behind the last
- * whole block the tail. No segment is needed any more.
+ * whole block the tail. A tail that the device has not stored rests.
  */
 static void go_quiet(struct zonefs *fs, struct zonefs_zone *z, uint64_t size, bool stored)
 {
@@ -86,11 +105,8 @@ static void go_quiet(struct zonefs *fs, struct zonefs_zone *z, uint64_t size, bo
 	if (held)
 		zonefs_stage_read(fs, z, whole, act->tail, held);
 	atomic_fetch_sub(&fs->count.staged_bytes, z->size - st->written);
-	while (st->nr) {
-		arena_put(fs->arena, st->ring[st->first]);
-		st->first = (st->first + 1) % st->max_segs;
-		st->nr--;
-	}
+	st->rests = held && !stored;
+	free_segments(fs, st, size);
 	unlist(fs, st);
 	st->live = false;
 	st->err = 0;
@@ -349,7 +365,7 @@ static struct zonefs_req *drain_step(struct zonefs_req *r)
 		if (!r->recovering)
 			atomic_store(&r->waits_on, z);
 	} else if (!err && (!rest || (st->tail_at == whole && st->tail_len == rest))) {
-		go_quiet(fs, z, z->size, true);
+		go_quiet(fs, z, z->size, st->tail_stored);
 	} else if (!err) {
 		rest_iov(r);
 	}
@@ -447,7 +463,7 @@ uint64_t zonefs_stage_collapse(struct zonefs *fs, struct zonefs_zone *z,
 		size = dev->wp;
 	if (st->tail_at == size)
 		size += st->tail_len;
-	go_quiet(fs, z, size, true);
+	go_quiet(fs, z, size, st->tail_stored);
 	act->gen++;
 	act->late_err = err;
 	act->late_seq++;

@@ -41,9 +41,6 @@ bool zonefs_stage_takes(const struct zonefs_req *r)
 	if (!r->fs->arena || act->through || r->flags & (O_DSYNC | O_SYNC) ||
 	    r->pos != z->size || act->kept)
 		return false;
-	/* A tail that the device has no room for: its block is completed in memory. */
-	if (act->held && !act->stored)
-		return false;
 	return !may_meet_limit(r->fs, z);
 }
 
@@ -56,19 +53,19 @@ static uint32_t max_segs(const struct zonefs *fs)
 	return n < ARENA_MAX_SEGS ? (uint32_t)n : ARENA_MAX_SEGS;
 }
 
-/* What the stage and the tail need, which is kept as long as the file is in use. */
-static int alloc_stage(struct zonefs *fs, struct zonefs_zone *z)
+int zonefs_stage_alloc(struct zonefs *fs, struct zonefs_zone *z)
 {
 	struct zonefs_active *act = z->act;
 	uint32_t n = max_segs(fs);
 	struct zonefs_stage *st = NULL;
 	uint8_t *tail = NULL;
 
-	if (!act->stage) {
+	if (!act->stage && fs->arena) {
 		st = calloc(1, sizeof(*st) + n * sizeof(st->ring[0]));
 		if (!st)
 			return -ENOMEM;
 		st->zone = z;
+		st->arena = fs->arena;
 		st->max_segs = n;
 	}
 	if (!act->tail) {
@@ -87,7 +84,10 @@ static int alloc_stage(struct zonefs *fs, struct zonefs_zone *z)
 	return 0;
 }
 
-/* Take over the tail and be the place where the file ends. */
+/*
+ * Take over the tail and be the place where the file ends. What rests goes on in
+ * its segment: at no moment there are two with the same bytes.
+ */
 static void go_live(struct zonefs *fs, struct zonefs_zone *z)
 {
 	struct zonefs_active *act = z->act;
@@ -95,12 +95,25 @@ static void go_live(struct zonefs *fs, struct zonefs_zone *z)
 
 	st->live = true;
 	st->err = 0;
-	st->base = st->written = st->end = zone_wp(fs, z);
-	st->first = st->nr = 0;
-	st->tail_at = st->base;
+	st->written = zone_wp(fs, z);
+	if (!st->rests) {
+		st->base = st->end = st->written;
+		st->first = st->nr = 0;
+	}
+	st->rests = false;
+	st->tail_at = st->written;
 	st->tail_len = act->held;
+	st->tail_stored = act->stored;
 	st->since = now_ns();
 	zonefs_stage_list(fs, st);
+}
+
+/* The bytes of the tail are in a segment, and readers find them there from now on. */
+static void tail_is_staged(struct zonefs *fs, struct zonefs_active *act)
+{
+	atomic_fetch_add(&fs->count.staged_bytes, act->held);
+	act->held = 0;
+	act->stored = false;
 }
 
 /* ---- copying ---- */
@@ -136,22 +149,16 @@ static struct zonefs_req *copy_some(struct zonefs_req *r, const void *from, size
 	return failed ? zonefs_drain(r, copy_in) : copy_in(r);
 }
 
-/*
- * The first segment begins with what the size counts already: the tail, which
- * readers find there from now on.
- */
+/* The first segment begins with what the size counts already: the tail. */
 static void seed_tail(struct zonefs *fs, struct zonefs_zone *z, uint32_t seg)
 {
 	struct zonefs_active *act = z->act;
-	uint32_t held = act->held;
 
-	if (!held)
+	if (!act->held)
 		return;
-	memcpy(arena_data(fs->arena, seg), act->tail, held);
-	arena_publish(fs->arena, seg, held);
-	act->held = 0;
-	act->stored = false;
-	atomic_fetch_add(&fs->count.staged_bytes, held);
+	memcpy(arena_data(fs->arena, seg), act->tail, act->held);
+	arena_publish(fs->arena, seg, act->held);
+	tail_is_staged(fs, act);
 }
 
 /* One more segment behind the others. false: none for now. */
@@ -178,6 +185,15 @@ static bool add_segment(struct zonefs_req *r)
 	seed_tail(fs, z, seg);
 	zonefs_zone_unlock(fs, z);
 	return true;
+}
+
+/* Go on where the last drain left the rest. */
+static void resume(struct zonefs *fs, struct zonefs_zone *z)
+{
+	zonefs_zone_lock(fs, z);
+	go_live(fs, z);
+	tail_is_staged(fs, z->act);
+	zonefs_zone_unlock(fs, z);
 }
 
 /* ---- no room in memory ---- */
@@ -273,26 +289,36 @@ static struct zonefs_req *copy_in(struct zonefs_req *r)
 		return go_past(r);
 	if (atomic_load(&st->reserved) < r->pos + r->len)
 		return reserve(r, RESERVE_STEP);
+	if (st->rests)
+		resume(r->fs, r->zone);
 	if ((!st->live || st->end == pos) && !add_segment(r))
 		return wait_for_room(r);
 	room = st->end - pos;
 	return copy_some(r, (char *)r->buf + r->staged, left < room ? left : room);
 }
 
+int zonefs_stage_prepare(struct zonefs *fs, struct zonefs_zone *z, uint64_t wp)
+{
+	struct zdev_zone dev = { 0 };
+	int err = zonefs_stage_alloc(fs, z);
+
+	if (!err)
+		err = zdev_report(fs->dev, z->zno, 1, &dev);
+	if (!err && dev.wp != wp)
+		err = -EIO;
+	if (err)
+		return err;
+	z->act->stage->resets = dev.resets;
+	z->act->stage->prepared = true;
+	return 0;
+}
+
 /* On the helper thread: to ask the device may block. */
 static struct zonefs_req *prepare(struct zonefs_req *r)
 {
-	struct zonefs *fs = r->fs;
-	struct zdev_zone dev = { 0 };
-	int err = alloc_stage(fs, r->zone);
-
-	if (!err)
-		err = zdev_report(fs->dev, r->zone->zno, 1, &dev);
 	/* Past the stage the write finds out what is wrong, or works. */
-	if (err || dev.wp != zone_wp(fs, r->zone))
+	if (zonefs_stage_prepare(r->fs, r->zone, zone_wp(r->fs, r->zone)))
 		return go_past(r);
-	r->zone->act->stage->resets = dev.resets;
-	r->zone->act->stage->prepared = true;
 	return copy_in(r);
 }
 
@@ -304,6 +330,59 @@ struct zonefs_req *zonefs_stage_append(struct zonefs_req *r, zonefs_step then)
 	if (!st || !st->prepared)
 		return zonefs_req_defer(r, prepare);
 	return copy_in(r);
+}
+
+/* ---- a tail that the device has no room for ---- */
+
+/* One segment, of nothing yet, from `whole` on. false: there is none. */
+static bool rest_segment(struct zonefs *fs, struct zonefs_zone *z, uint64_t whole)
+{
+	struct zonefs_stage *st = z->act->stage;
+	uint32_t seg = arena_get(fs->arena, 0);
+
+	if (seg == ARENA_NO_SEG)
+		return false;
+	zonefs_zone_lock(fs, z);
+	arena_claim(fs->arena, seg, z->zno, st->resets, whole);
+	st->base = whole;
+	st->end = whole + ARENA_SEG;
+	st->first = 0;
+	st->nr = 1;
+	st->ring[0] = st->seg = seg;
+	st->rests = true;
+	zonefs_zone_unlock(fs, z);
+	return true;
+}
+
+bool zonefs_stage_rest(struct zonefs *fs, struct zonefs_zone *z, uint64_t whole,
+		       const struct iovec *iov, int nr)
+{
+	struct zonefs_stage *st = z->act->stage;
+	char *data;
+	size_t len;
+
+	if (!st->rests && !rest_segment(fs, z, whole))
+		return false;
+	/* Of the tail there before, the bytes are the same. */
+	data = arena_data(fs->arena, st->seg);
+	len = whole - st->base;
+	for (int i = 0; i < nr; i++) {
+		memcpy(data + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	arena_publish(fs->arena, st->seg, (uint32_t)len);
+	return true;
+}
+
+void zonefs_stage_unrest(struct zonefs_active *act)
+{
+	struct zonefs_stage *st = act->stage;
+
+	if (!st || !st->rests)
+		return;
+	arena_put(st->arena, st->ring[st->first]);
+	st->nr = 0;
+	st->rests = false;
 }
 
 /* ---- reading ---- */

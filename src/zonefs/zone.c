@@ -186,6 +186,7 @@ void zonefs_zone_account(struct zonefs *fs, struct zonefs_zone *z)
 
 void zonefs_zone_drop_tail(struct zonefs_zone *z)
 {
+	zonefs_stage_unrest(z->act);
 	z->act->held = 0;
 	z->act->loaded = true;
 	z->act->stored = false;

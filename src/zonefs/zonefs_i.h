@@ -113,11 +113,11 @@ struct zonefs_active {
 	/*
 	 * The partial last block, `held` bytes. Default personality: part of
 	 * the size; stored on the device, or !stored where that has no room for
-	 * it. Strict: the rest of one large write that the client cut at an odd
-	 * place, not part of the size. Not loaded: still on the device only.
-	 * Kept: the device has moved on, the size has not (Z12), and so it can
-	 * be stored no more. Only the head of the queue changes it, readers
-	 * copy from it.
+	 * it, and then in the arena as well (zonefs_stage.rests). Strict: the
+	 * rest of one large write that the client cut at an odd place, not part
+	 * of the size. Not loaded: still on the device only. Kept: the device
+	 * has moved on, the size has not (Z12), and so it can be stored no more.
+	 * Only the head of the queue changes it, readers copy from it.
 	 */
 	uint8_t		*tail;		/* block_size bytes, or NULL */
 	uint32_t	held;
@@ -140,13 +140,16 @@ struct zonefs_active {
  * Appends on their way to the device. The bytes [base, size) are in segments of
  * the arena, ring[first] and what follows, the device has those before `written`.
  * Live from the first such append until it is drained; then the tail is
- * zonefs_active's again and no segment is held.
+ * zonefs_active's again and no segment is held, but for one: where the device has
+ * no room for the tail, the segment with its bytes rests in the arena as their
+ * copy that outlives the daemon, until they are on the device in a block.
  */
 #define STAGE_IOVS	(ZDEV_MAX_IO / ARENA_SEG + 2)
 
 struct zonefs_stage {
-	/* Constant while it is live. */
+	/* Constant while it is live or rests. */
 	struct zonefs_zone *zone;
+	struct arena	*arena;		/* of the mount */
 	uint64_t	resets;		/* of the zone */
 	uint32_t	max_segs;	/* slots of ring */
 	/* The head of the queue's. */
@@ -157,13 +160,15 @@ struct zonefs_stage {
 	atomic_uint_fast64_t reserved;
 	/* Guarded by the stripe. */
 	bool		live, running;
+	bool		rests;		/* not live, and the tail is in ring[first] */
 	bool		wants_room;	/* waiter is an append, else a drain */
 	int		err;		/* of the writer; it has stopped */
 	struct zonefs_req *waiter;	/* the head of the queue */
 	uint64_t	base, written;
 	uint32_t	first, nr;
-	uint64_t	tail_at;	/* what the device has stored as tail: */
+	uint64_t	tail_at;	/* the tail when it went live: */
 	uint32_t	tail_len;	/* bytes there that no write has replaced */
+	bool		tail_stored;	/* ... and that the device has */
 	int64_t		since;		/* ns: the last partial block began, or it went live */
 	/* Guarded by fs->stage_lock. */
 	struct zonefs_stage *next, **pprev;
@@ -415,6 +420,25 @@ struct zonefs_req *zonefs_seal(struct zonefs_req *r, zonefs_step then);
 /* May the write r, checked, be staged? Head of the queue; the stripe is held. */
 bool zonefs_stage_takes(const struct zonefs_req *r);
 
+/* Have what stage and tail need, which stays as long as the file is in use. -ENOMEM. */
+int zonefs_stage_alloc(struct zonefs *fs, struct zonefs_zone *z);
+
+/*
+ * Learn of the device what the stage must know of the zone, whose write pointer
+ * must be wp. Head of the queue; blocks. 0 or -errno.
+ */
+int zonefs_stage_prepare(struct zonefs *fs, struct zonefs_zone *z, uint64_t wp);
+
+/*
+ * Head of the queue, drained and prepared: the bytes of iov, which follow the last
+ * whole block `whole` and which the device has no room for, rest in the arena.
+ * false: it has none either.
+ */
+bool zonefs_stage_rest(struct zonefs *fs, struct zonefs_zone *z, uint64_t whole,
+		       const struct iovec *iov, int nr);
+/* The tail is on the device, or dropped: nothing rests any more. The stripe is held. */
+void zonefs_stage_unrest(struct zonefs_active *act);
+
 /*
  * Head of the queue, after zonefs_stage_takes and with the tail loaded: copy r's
  * bytes to the stage, r->staged of them. The rest, which r->buf, r->pos and r->len
@@ -441,7 +465,8 @@ bool zonefs_stage_is_live(struct zonefs *fs, const struct zonefs_zone *z);
 
 /*
  * Head of the queue only: wait until the device has all that is staged, tail
- * included. Returns 0, or an errno after recovery; the stage is empty then, too.
+ * included if it has room for that. Returns 0, or an errno after recovery; the
+ * stage is not live then, either.
  */
 struct zonefs_req *zonefs_drain(struct zonefs_req *r, zonefs_step then);
 

@@ -55,7 +55,14 @@ static _Atomic uint64_t *acked;
 struct writer {
 	struct env	*v;
 	unsigned	k;
+	bool		tails;
 };
+
+/* From now on the device has no room for tails. */
+static void refuse_tails(struct env *v)
+{
+	t_fault(v, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, EOPNOTSUPP, 0, 0);
+}
 
 static void *append_for_ever(void *arg)
 {
@@ -73,9 +80,10 @@ static void *append_for_ever(void *arg)
 			break;
 		pos += (uint64_t)n;
 		atomic_store(&acked[w->k], pos);
+		/* Without room for tails fsync and the last close would put zeros there. */
 		if (!(rand_r(&seed) % 16))
-			CHECK_EQ(t_fsync(f), 0);
-		if (!(rand_r(&seed) % 32)) {
+			CHECK_EQ(w->tails ? t_fsync(f) : t_flush(f), 0);
+		if (w->tails && !(rand_r(&seed) % 32)) {
 			CHECK_EQ(t_close(f), 0);
 			f = must_open(w->v, SEQ(w->k), O_WRONLY);
 		}
@@ -85,16 +93,18 @@ static void *append_for_ever(void *arg)
 	return NULL;
 }
 
-static void daemon_main(const char *options)
+static void daemon_main(const char *options, bool tails)
 {
 	struct writer w[NR_WRITERS];
 	pthread_t t;
 	struct env v;
 
 	open_device(&v, false);
+	if (!tails)
+		refuse_tails(&v);
 	do_mount(&v, options);
 	for (unsigned k = 0; k < NR_WRITERS; k++) {
-		w[k] = (struct writer) { &v, k };
+		w[k] = (struct writer) { &v, k, tails };
 		/* Begin anew, and do not confuse an old count with that. */
 		if (t_size(&v, SEQ(k)) > CAP / 2) {
 			atomic_store(&acked[k], 0);
@@ -121,14 +131,14 @@ static void wait_for_an_append(void)
 	}
 }
 
-static void kill_a_daemon(const char *options, unsigned max_us, bool busy)
+static void kill_a_daemon(const char *options, bool tails, unsigned max_us, bool busy)
 {
 	pid_t pid = fork();
 	int status;
 
 	CHECK(pid >= 0);
 	if (!pid)
-		daemon_main(options);
+		daemon_main(options, tails);
 	if (busy)
 		wait_for_an_append();
 	usleep((unsigned)rand() % max_us);
@@ -151,15 +161,17 @@ static void check_acked(struct env *v)
 	}
 }
 
-static void kill_often(enum zdev_layout layout, unsigned times)
+static void kill_often(enum zdev_layout layout, bool tails, unsigned times)
 {
 	uint64_t replayed = 0;
 	struct env v;
 
 	make_device(layout);
 	for (unsigned i = 0; i < times; i++) {
-		kill_a_daemon(i % 4 ? "append_buffer=1M" : "append_buffer=512K,buffers=768K",
-			      30000, i % 3);
+		/* Where tails are refused, each file must find room for its rest. */
+		kill_a_daemon(i % 4 ? "append_buffer=1M" :
+			      tails ? "append_buffer=512K,buffers=768K" : "append_buffer=256K",
+			      tails, 30000, i % 3);
 		open_device(&v, false);
 		do_mount(&v, i % 8 == 7 ? "strict" : "");
 		replayed += t_stats(&v).replayed_bytes;
@@ -490,6 +502,242 @@ static void test_replay_fails(void)
 	remove_device();
 }
 
+/* ---- rests of less than a block that the device has no room for ---- */
+
+#define RESTS	"append_buffer=512K,buffers=512K,errors=repair,flush_interval=1"
+
+static int through(struct env *v, bool on)
+{
+	return (int)WAIT(zonefs_set_through(v->fs, SEQ(0), on, &c.r));
+}
+
+/* What is done to SEQ(0), which is empty, before the kill. */
+
+static void closed(struct env *v, struct zonefs_file *f)
+{
+	CHECK_EQ(put(f, 0, BS + 100, 0, 7), BS + 100);
+	CHECK_EQ(t_flush(f), 0);
+}
+
+static void less_than_a_block(struct env *v, struct zonefs_file *f)
+{
+	CHECK_EQ(put(f, 0, 100, 0, 7), 100);
+	CHECK_EQ(t_flush(f), 0);
+}
+
+static void continued(struct env *v, struct zonefs_file *f)
+{
+	closed(v, f);
+	CHECK_EQ(put(f, 0, 50, BS + 100, 7), 50);
+}
+
+static void continued_and_closed(struct env *v, struct zonefs_file *f)
+{
+	closed(v, f);
+	CHECK_EQ(put(f, 0, 300 << 10, BS + 100, 7), 300 << 10);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(put(f, 0, 3 * BS, BS + 100 + (300 << 10), 7), 3 * BS);
+	CHECK_EQ(t_flush(f), 0);
+}
+
+static void by_the_clock(struct env *v, struct zonefs_file *f)
+{
+	CHECK_EQ(put(f, 0, 100, 0, 7), 100);
+	for (int i = 0; i < 10000 && t_stats(v).staged_bytes; i++)
+		usleep(1000);
+	CHECK_EQ(t_stats(v).staged_bytes, 0);
+}
+
+static void past_the_arena(struct env *v, struct zonefs_file *f)
+{
+	CHECK_EQ(through(v, true), 0);
+	CHECK_EQ(put(f, 0, 10, 0, 7), 10);
+	CHECK_EQ(put(f, 0, 90, 10, 7), 90);
+	CHECK_EQ(t_stats(v).staged_bytes, 0);
+}
+
+static void past_the_arena_by_blocks(struct env *v, struct zonefs_file *f)
+{
+	past_the_arena(v, f);
+	CHECK_EQ(put(f, 0, BS, 100, 7), BS);
+	CHECK_EQ(through(v, false), 0);
+	CHECK_EQ(put(f, 0, 20, BS + 100, 7), 20);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(through(v, true), -EOPNOTSUPP);
+}
+
+/* The device forgets the tail as it fails, and has no room for it any more. */
+static void stored_once(struct env *v, struct zonefs_file *f)
+{
+	struct zdev_io forget = { .op = ZDEV_PUT_TAIL, .zno = SEQ(0), .pos = BS };
+
+	t_fault(v, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, 0, 0, 0);
+	closed(v, f);
+	CHECK_EQ(zdev_run(v->dev, &forget), 0);
+	refuse_tails(v);
+	t_fault(v, ZDEV_WRITE, SEQ(0), EIO, 1, 0);
+	CHECK_EQ(put(f, 0, 3 * BS, BS + 100, 7), 3 * BS);
+	CHECK_EQ(t_flush(f), -EIO);
+}
+
+static void late_error(struct env *v, struct zonefs_file *f)
+{
+	closed(v, f);
+	t_fault(v, ZDEV_WRITE, SEQ(0), EIO, 1, 0);
+	CHECK_EQ(put(f, 0, 3 * BS, BS + 100, 7), 3 * BS);
+	CHECK_EQ(t_flush(f), -EIO);
+	CHECK_EQ(t_size(v, SEQ(0)), BS + 100);
+}
+
+static void sealed(struct env *v, struct zonefs_file *f)
+{
+	closed(v, f);
+	CHECK_EQ(t_fsync(f), 0);
+	CHECK_EQ(t_size(v, SEQ(0)), 2 * BS);
+}
+
+static void synchronous(struct env *v, struct zonefs_file *f)
+{
+	less_than_a_block(v, f);
+	CHECK_EQ(put(f, O_DSYNC, BS, 100, 7), BS);
+}
+
+static void was_reset(struct env *v, struct zonefs_file *f)
+{
+	less_than_a_block(v, f);
+	CHECK_EQ(t_ftruncate(v, f, 0), 0);
+}
+
+static void was_reset_and_continued(struct env *v, struct zonefs_file *f)
+{
+	closed(v, f);
+	CHECK_EQ(t_ftruncate(v, f, 0), 0);
+	less_than_a_block(v, f);
+}
+
+/* Other files have all of the arena. */
+static void arena_full(struct env *v, struct zonefs_file *f)
+{
+	for (unsigned k = 1; k < 3; k++) {
+		struct zonefs_file *other = must_open(v, SEQ(k), O_WRONLY);
+
+		CHECK_EQ(put(other, 0, 60, 0, k), 60);
+		CHECK_EQ(t_flush(other), 0);
+	}
+	CHECK_EQ(put(f, 0, 100, 0, 7), 100);
+}
+
+static const struct rest_case {
+	const char	*name;
+	void		(*act)(struct env *v, struct zonefs_file *f);
+	uint64_t	size;		/* after a replay on a device with room for tails */
+	uint64_t	bytes;		/* of the pattern, then there are zeros */
+} rest_cases[] = {
+	{ "closed", closed, BS + 100, BS + 100 },
+	{ "less than a block", less_than_a_block, 100, 100 },
+	{ "continued", continued, BS + 150, BS + 150 },
+	{ "continued and closed", continued_and_closed, (300 << 10) + 4 * BS + 100,
+	  (300 << 10) + 4 * BS + 100 },
+	{ "by the clock", by_the_clock, 100, 100 },
+	{ "past the arena", past_the_arena, 100, 100 },
+	{ "past the arena by blocks", past_the_arena_by_blocks, BS + 120, BS + 120 },
+	{ "stored once", stored_once, BS + 100, BS + 100 },
+	{ "late error", late_error, BS + 100, BS + 100 },
+	{ "sealed", sealed, 2 * BS, BS + 100 },
+	{ "synchronous", synchronous, 2 * BS, BS + 100 },
+	{ "reset", was_reset, 0, 0 },
+	{ "reset and continued", was_reset_and_continued, 100, 100 },
+	{ "arena full", arena_full, BS, 100 },
+};
+
+static void kill_after(const struct rest_case *rc)
+{
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		struct env v;
+
+		open_device(&v, false);
+		refuse_tails(&v);
+		do_mount(&v, RESTS);
+		rc->act(&v, must_open(&v, SEQ(0), O_RDWR | O_TRUNC));
+		kill(getpid(), SIGKILL);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void check_rest(const struct rest_case *rc, bool room)
+{
+	uint64_t size = room ? rc->size : (rc->size + BS - 1) / BS * BS;
+	struct zonefs_file *f;
+	struct env v;
+
+	CHECK_EQ(pending().refused, 0);
+	open_device(&v, false);
+	if (!room)
+		refuse_tails(&v);
+	do_mount(&v, room ? "" : RESTS);
+	CHECK_EQ(t_size(&v, SEQ(0)), size);
+	f = must_open(&v, SEQ(0), O_RDONLY);
+	expect(f, rc->bytes, 0, 7);
+	if (size > rc->bytes)
+		expect_zeros(f, size - rc->bytes, rc->bytes);
+	t_release(f);
+	for (unsigned k = 1; k < 3; k++) {
+		if (rc->act != arena_full)
+			break;
+		f = must_open(&v, SEQ(k), O_RDONLY);
+		expect(f, 60, 0, k);
+		t_release(f);
+		CHECK_EQ(t_truncate(&v, SEQ(k), 0), 0);
+	}
+	teardown(&v);
+}
+
+/* Killed with rests in the arena; replayed where there is room for tails, and where not. */
+static void test_rests(void)
+{
+	static const enum zdev_layout layouts[] = { ZDEV_LAYOUT_DIR, ZDEV_LAYOUT_IMAGE };
+
+	for (unsigned l = 0; l < 2; l++) {
+		make_device(layouts[l]);
+		for (unsigned i = 0; i < 2 * sizeof(rest_cases) / sizeof(rest_cases[0]); i++) {
+			const struct rest_case *rc = &rest_cases[i / 2];
+
+			printf("  %s, layout %u, %s\n", rc->name, l, i % 2 ? "room" : "no room");
+			fflush(stdout);
+			kill_after(rc);
+			check_rest(rc, i % 2);
+		}
+		remove_device();
+	}
+}
+
+/* Killed between the replay that completed a block and the end of the arena. */
+static void test_padded_twice(void)
+{
+	const struct rest_case *rc = &rest_cases[0];
+	struct zonefs_arena_left left;
+	char copy[800];
+
+	make_device(ZDEV_LAYOUT_IMAGE);
+	kill_after(rc);
+	left = pending();
+	CHECK_EQ(left.bytes, 100);
+	snprintf(copy, sizeof(copy), "cp %s %s.copy", left.path, dir);
+	CHECK_EQ(system(copy), 0);
+	check_rest(rc, false);
+	snprintf(copy, sizeof(copy), "mv %s.copy %s", dir, left.path);
+	CHECK_EQ(system(copy), 0);
+	left = pending();
+	CHECK_EQ(left.bytes, 0);
+	check_rest(rc, false);
+	remove_device();
+}
+
 int main(int argc, char **argv)
 {
 	unsigned times = argc > 1 ? (unsigned)atoi(argv[1]) : 24;
@@ -506,9 +754,13 @@ int main(int argc, char **argv)
 	RUN(test_foreign);
 	RUN(test_read_only);
 	RUN(test_replay_fails);
+	RUN(test_rests);
+	RUN(test_padded_twice);
 	printf("kill_often\n");
-	kill_often(ZDEV_LAYOUT_DIR, times);
-	kill_often(ZDEV_LAYOUT_IMAGE, times);
+	for (unsigned tails = 0; tails < 2; tails++) {
+		kill_often(ZDEV_LAYOUT_DIR, tails, times);
+		kill_often(ZDEV_LAYOUT_IMAGE, tails, times);
+	}
 	unit_rm_tree(dir);
 	return 0;
 }

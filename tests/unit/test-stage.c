@@ -4,6 +4,7 @@
  * every call at once, goes to the device in its turn, and when it cannot, each
  * open file is told once and what is lost is a suffix.
  */
+#include "gate.h"
 #include "zonefs-unit.h"
 
 #define STAGED	"append_buffer=1M"
@@ -284,6 +285,204 @@ static void test_unheard_error(void)
 	teardown(&v);
 }
 
+/* ---- a device without room for tails ---- */
+
+static void setup_without_tails(struct env *v, const char *options)
+{
+	setup(v, options);
+	t_fault(v, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, EOPNOTSUPP, 0, 0);
+}
+
+static void await_unstaged(struct env *v)
+{
+	for (int i = 0; i < 5000 && t_stats(v).staged_bytes; i++)
+		usleep(1000);
+	CHECK_EQ(t_stats(v).staged_bytes, 0);
+}
+
+/* A close, the clock and more appends leave the rest in the arena; fsync does not. */
+static void test_rest_stays_in_the_arena(void)
+{
+	struct zonefs_file *f, *g;
+	struct env v;
+
+	setup_without_tails(&v, STAGED ",flush_interval=1");
+	f = must_open(&v, SEQ(0), O_RDWR);
+	g = must_open(&v, SEQ(0), O_WRONLY);
+	CHECK_EQ(put(f, 0, 100, 0, 1), 100);
+	CHECK_EQ(t_close(g), 0);
+	CHECK_EQ(t_size(&v, SEQ(0)), 100);
+	CHECK_EQ(t_stats(&v).staged_bytes, 0);
+	expect(f, 100, 0, 1);
+	/* It goes on from there, with no way around the arena. */
+	CHECK_EQ(put(f, 0, 50, 100, 1), 50);
+	CHECK_EQ(t_stats(&v).staged_bytes, 150);
+	await_unstaged(&v);
+	expect(f, 150, 0, 1);
+	CHECK_EQ(put(f, 0, 3 * BS, 150, 1), 3 * BS);
+	await_wp(&v, SEQ(0), 3 * BS);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(put(f, O_APPEND, 400 << 10, 3 * BS + 150, 1), 400 << 10);
+	CHECK_EQ(t_flush(f), 0);
+	expect(f, (400 << 10) + 3 * BS + 150, 0, 1);
+	/* Only what rests holds memory; then nothing does. */
+	for (int i = 0; i < 5000 && t_stats(&v).arena_bytes > 256 << 10; i++)
+		usleep(1000);
+	CHECK_EQ(t_stats(&v).arena_bytes, 256 << 10);
+	CHECK_EQ(t_stats(&v).tails_padded, 0);
+	CHECK_EQ(t_fsync(f), 0);
+	CHECK_EQ(t_stats(&v).tails_padded, 1);
+	CHECK_EQ(t_size(&v, SEQ(0)), (400 << 10) + 4 * BS);
+	CHECK_EQ(put(f, 0, BS, (400 << 10) + 4 * BS, 1), BS);
+	for (int i = 0; i < 5000 && t_stats(&v).arena_bytes; i++)
+		usleep(1000);
+	CHECK_EQ(t_stats(&v).arena_bytes, 0);
+	CHECK_EQ(put(f, 0, 7, (400 << 10) + 5 * BS, 1), 7);
+	CHECK_EQ(t_close(f), 0);
+	CHECK_EQ(t_size(&v, SEQ(0)), (400 << 10) + 6 * BS);
+	CHECK_EQ(t_stats(&v).tails_padded, 2);
+	teardown(&v);
+}
+
+/* Whatever else is done to the file finds the rest, and ends it. */
+static void test_rest_and_others(void)
+{
+	struct zonefs_file *f;
+	struct env v;
+
+	setup_without_tails(&v, STAGED);
+	f = must_open(&v, SEQ(0), O_RDWR);
+	CHECK_EQ(put(f, 0, 10, 0, 2), 10);
+	CHECK_EQ(t_flush(f), 0);
+	/* A gap within the block, and one across blocks. */
+	CHECK_EQ(put(f, 0, 10, 20, 2), 10);
+	CHECK_EQ(put(f, 0, 10, 30, 2), 10);
+	CHECK_EQ(t_flush(f), 0);
+	expect(f, 10, 0, 2);
+	expect_zeros(f, 10, 10);
+	expect(f, 20, 20, 2);
+	CHECK_EQ(put(f, 0, 10, 3 * BS + 5, 2), 10);
+	expect(f, 20, 20, 2);
+	expect_zeros(f, 3 * BS - 35, 40);
+	expect(f, 10, 3 * BS + 5, 2);
+	CHECK_EQ(t_ftruncate(&v, f, 3 * BS + 20), 0);
+	expect_zeros(f, 5, 3 * BS + 15);
+	CHECK_EQ(t_stats(&v).tails_padded, 0);
+	CHECK_EQ(put(f, O_DSYNC, 10, 3 * BS + 20, 2), 10);
+	CHECK_EQ(t_stats(&v).tails_padded, 1);
+	CHECK_EQ(t_size(&v, SEQ(0)), 4 * BS);
+	expect(f, 10, 3 * BS + 20, 2);
+	CHECK_EQ(put(f, 0, 10, 4 * BS, 2), 10);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(t_ftruncate(&v, f, 0), 0);
+	CHECK_EQ(t_size(&v, SEQ(0)), 0);
+	CHECK_EQ(put(f, 0, 9, 0, 3), 9);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(t_admin(&v, ZONEFS_ADM_SEAL, SEQ(0)), 0);
+	CHECK_EQ(t_size(&v, SEQ(0)), BS);
+	CHECK_EQ(put(f, 0, 9, BS, 3), 9);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(t_ftruncate(&v, f, CAP), 0);
+	expect(f, 9, BS, 3);
+	/* The room comes: the rest is stored as any tail. */
+	CHECK_EQ(t_ftruncate(&v, f, 0), 0);
+	CHECK_EQ(put(f, 0, 9, 0, 3), 9);
+	CHECK_EQ(t_flush(f), 0);
+	t_fault(&v, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, 0, 0, 0);
+	CHECK_EQ(put(f, 0, 9, 9, 3), 9);
+	CHECK_EQ(t_fsync(f), 0);
+	CHECK_EQ(t_size(&v, SEQ(0)), 18);
+	/* And with nobody to close the file, the unmount completes it. */
+	t_fault(&v, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, EOPNOTSUPP, 0, 0);
+	CHECK_EQ(put(f, 0, 9, 18, 3), 9);
+	CHECK_EQ(t_flush(f), 0);
+	do_unmount(&v);
+	do_mount(&v, STAGED);
+	CHECK_EQ(t_size(&v, SEQ(0)), BS);
+	f = must_open(&v, SEQ(0), O_RDONLY);
+	expect(f, 27, 0, 3);
+	expect_zeros(f, BS - 27, 27);
+	t_release(f);
+	teardown(&v);
+}
+
+/* What follows the rest is lost: it stays, was it stored once or not. */
+static void test_rest_and_late_error(void)
+{
+	static const int errs[] = { ENOSPC, EIO };
+
+	for (unsigned i = 0; i < 4; i++) {
+		int err = errs[i % 2];
+		struct zonefs_file *f;
+		struct env v, below;
+		struct gate *g;
+
+		new_device(&v, &usual, "");
+		below.dev = v.dev;
+		g = gate_stack(&v.dev);
+		do_mount(&v, STAGED ",errors=repair");
+		f = must_open(&v, SEQ(0), O_RDWR);
+		if (i < 2)
+			t_fault(&below, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, EOPNOTSUPP, 0, 0);
+		CHECK_EQ(put(f, 0, BS + 100, 0, 1), BS + 100);
+		CHECK_EQ(t_flush(f), 0);
+		t_fault(&below, ZDEV_PUT_TAIL, ZDEV_ALL_ZONES, EOPNOTSUPP, 0, 0);
+		t_fault(&below, ZDEV_WRITE, SEQ(0), err, 1, 0);
+		/* More than a segment is acknowledged before the write fails. */
+		gate_shut(g, SEQ(0), BS);
+		CHECK_EQ(put(f, 0, 300 << 10, BS + 100, 1), 300 << 10);
+		gate_await(g);
+		gate_open(g);
+		CHECK_EQ(t_flush(f), -err);
+		CHECK_EQ(t_size(&v, SEQ(0)), BS + 100);
+		expect(f, BS + 100, 0, 1);
+		CHECK_EQ(put(f, O_APPEND, 5, BS + 100, 1), 5);
+		CHECK_EQ(t_flush(f), 0);
+		CHECK_EQ(t_fsync(f), 0);
+		CHECK_EQ(t_size(&v, SEQ(0)), 2 * BS);
+		expect(f, BS + 105, 0, 1);
+		CHECK_EQ(t_close(f), 0);
+		teardown(&v);
+	}
+}
+
+/* No room in the arena either: the block is completed before the answer. */
+static void test_rest_without_room(void)
+{
+	struct zonefs_file *f, *g;
+	struct env v;
+
+	setup_without_tails(&v, "append_buffer=256K,buffers=256K,errors=repair");
+	f = must_open(&v, SEQ(0), O_RDWR);
+	g = must_open(&v, SEQ(1), O_RDWR);
+	CHECK_EQ(put(f, 0, 100, 0, 1), 100);
+	CHECK_EQ(t_flush(f), 0);
+	atomic_store(&v.attr_changed, 0);
+	CHECK_EQ(put(g, 0, BS + 100, 0, 2), BS + 100);
+	CHECK_EQ(atomic_load(&v.attr_changed), 1);
+	CHECK_EQ(wp(&v, SEQ(1)), 2 * BS);
+	CHECK_EQ(t_size(&v, SEQ(1)), 2 * BS);
+	CHECK_EQ(t_stats(&v).tails_padded, 1);
+	expect(g, BS + 100, 0, 2);
+	expect_zeros(g, BS - 100, BS + 100);
+	/* The first may go on: it has its place. */
+	CHECK_EQ(put(f, 0, 100, 100, 1), 100);
+	CHECK_EQ(t_flush(f), 0);
+	CHECK_EQ(t_stats(&v).tails_padded, 1);
+	/* What was not acknowledged does not count. */
+	t_fault(&v, ZDEV_WRITE, SEQ(1), ENOSPC, 1, 0);
+	CHECK_EQ(put(g, O_APPEND, 10, 0, 2), -ENOSPC);
+	CHECK_EQ(t_size(&v, SEQ(1)), 2 * BS);
+	/* The place is free again: the next one gets it. */
+	CHECK_EQ(t_fsync(f), 0);
+	CHECK_EQ(put(g, 0, 10, 2 * BS, 2), 10);
+	CHECK_EQ(t_size(&v, SEQ(1)), 2 * BS + 10);
+	expect(g, 10, 2 * BS, 2);
+	CHECK_EQ(t_close(f), 0);
+	CHECK_EQ(t_close(g), 0);
+	teardown(&v);
+}
+
 /* ---- readers that go past us ---- */
 
 static int through(struct env *v, uint64_t ino, bool on)
@@ -360,6 +559,10 @@ int main(void)
 	RUN(test_late_tail_error);
 	RUN(test_zone_turns_bad_under_a_full_buffer);
 	RUN(test_unheard_error);
+	RUN(test_rest_stays_in_the_arena);
+	RUN(test_rest_and_others);
+	RUN(test_rest_and_late_error);
+	RUN(test_rest_without_room);
 	RUN(test_through);
 	RUN(test_cancel);
 	return 0;
