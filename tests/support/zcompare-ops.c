@@ -298,6 +298,21 @@ static void run_read(struct cmp *c, enum side s, const struct op *op, struct res
 		r->hash = hash_bytes(c->rbuf[s] + op->mis, r->ret);
 }
 
+/* See mind_append(), for each of the writes. */
+static void mind_aio_append(struct cmp *c, struct op *op)
+{
+	const struct file *f = file_of(c, op);
+	int64_t below_cap;
+
+	if (op->slot < 0 || !(c->slot[op->slot].flags & O_APPEND))
+		return;
+	if (op->off >= f->cap)
+		op->off = f->size < f->cap ? f->size : 0;
+	below_cap = (f->cap - op->off + op->len - 1) / op->len;
+	if (op->nvec > below_cap)
+		op->nvec = below_cap;
+}
+
 static void choose_aio(struct cmp *c, struct op *op)
 {
 	choose_rw(c, op);
@@ -306,6 +321,7 @@ static void choose_aio(struct cmp *c, struct op *op)
 	op->len = (1 + below(c, 16)) * file_of(c, op)->bs;
 	/* All must be asked for in the same way. */
 	op->off = percent(c, 85) ? file_of(c, op)->size : op->off;
+	mind_aio_append(c, op);
 }
 
 /* Several in a row, each where the one before ends; then wait for all. */

@@ -89,12 +89,22 @@ static bool asks_fibmap(struct cmp *c, const struct op *op, const pair r)
 	return is(op, "ioctl") && op->mode == 1 && r[KERNEL].err == EINVAL && !r[OURS].err;
 }
 
+static bool asks_blocksize(struct cmp *c, const struct op *op, const pair r)
+{
+	return is(op, "ioctl") && op->mode == 0 && !r[KERNEL].err && !r[OURS].err;
+}
+
+static bool gets_acl(struct cmp *c, const struct op *op, const pair r)
+{
+	return is(op, "xattr") && op->mode == 0 && r[KERNEL].err == EOPNOTSUPP &&
+		!strncmp(op->path2, "system.posix_acl_", 17) && r[OURS].err == ENODATA;
+}
+
 static bool has_default_acl(struct cmp *c, const struct op *op, const pair r)
 {
 	return is(op, "xattr") && !strcmp(op->path2, "system.posix_acl_default") &&
 		op->file >= 0 && r[KERNEL].err == EOPNOTSUPP &&
-		(op->mode == 0 ? r[OURS].err == ENODATA :
-		 op->mode == 1 ? r[OURS].err == EACCES || r[OURS].err == EINVAL :
+		(op->mode == 1 ? r[OURS].err == EACCES || r[OURS].err == EINVAL :
 		 op->mode == 2 && !r[OURS].err);
 }
 
@@ -125,6 +135,12 @@ static bool collapses_past_capacity(struct cmp *c, const struct op *op, const pa
 		(op->mode == FALLOC_FL_COLLAPSE_RANGE || op->mode == FALLOC_FL_INSERT_RANGE);
 }
 
+static bool copies_nothing_past_capacity(struct cmp *c, const struct op *op, const pair r)
+{
+	return is(op, "copy") && op->mode == 1 && r[KERNEL].err == EFBIG && !r[OURS].err &&
+		!r[OURS].ret;
+}
+
 static bool user_is_refused(struct cmp *c, const struct op *op, const pair r)
 {
 	bool link = is(op, "name") && op->mode == 5;
@@ -145,6 +161,9 @@ static const struct known {
 	{ "listxattr", "the client knows no empty list without a handler", lists_xattrs },
 	{ "FIBMAP", "the client answers it for every mount without a block device",
 	  asks_fibmap },
+	{ "FIGETBSZ", "the client answers it with the size of a page", asks_blocksize },
+	{ "an ACL that is not there", "the client takes a daemon without extended attributes "
+	  "for one whose files have none", gets_acl },
 	{ "default ACL of a file", "the client has ACLs enabled on every mount, and VFS "
 	  "answers for a file that is no directory", has_default_acl },
 	{ "SIGXFSZ with EFBIG", "the client compares RLIMIT_FSIZE before the daemon can "
@@ -155,6 +174,8 @@ static const struct known {
 	  "offset or position of an append, only that it is one", appends_past_capacity },
 	{ "fallocate that moves data, past the capacity", "the client refuses these modes "
 	  "without asking the daemon", collapses_past_capacity },
+	{ "copy_file_range of nothing, past the capacity", "the client knows no capacity, and "
+	  "asks the daemon only for bytes that there are", copies_nothing_past_capacity },
 	{ "error for other users", "a name that is missing is no error of the lookup, so VFS "
 	  "checks permissions before the daemon is asked", user_is_refused },
 };
