@@ -7,7 +7,7 @@
 # Devices that a test makes are gone after it. A message of the guest's kernel
 # about a bug fails the test.
 
-: "${BATS_TEST_TIMEOUT:=600}"
+: "${BATS_TEST_TIMEOUT:=900}"
 # shellcheck source=tests/common.bash
 source "${BASH_SOURCE[0]%/*}/../common.bash"
 # mkzonefs and zonefs-tools' helpers, where there is such a package

@@ -3,6 +3,8 @@
 #
 # An emulated device with -o strict behaves as the kernel's zonefs on a device of the
 # same geometry, whatever is asked of them.
+#
+# long
 
 load common
 load compare

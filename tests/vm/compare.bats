@@ -3,6 +3,8 @@
 #
 # The kernel's zonefs and zonefsd -o strict, each on a device of its own of the same
 # kind, whatever is asked of them. One geometry a test.
+#
+# long
 
 load common
 load compare
