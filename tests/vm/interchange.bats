@@ -9,10 +9,9 @@ load common
 # Sizes, modes, owners, inode numbers and the data of all files.
 picture()
 {
-	(cd "$1" && find cnv seq -type f 2>/dev/null | sort | while read -r file; do
-		stat -c '%n %s %a %u:%g %b %i' "$file"
-		[[ ! -s $file ]] || md5sum <"$file"
-	done)
+	(cd "$1" && find cnv seq -type f 2>/dev/null | sort >"$T/files" &&
+		xargs stat -c '%n %s %a %u:%g %b %i' <"$T/files" &&
+		xargs md5sum <"$T/files")
 }
 
 # put MNT SEED: into conventional and sequential files, some full, some not.
