@@ -6,13 +6,13 @@
 
 load common
 
-# 30 s where the machine is not an emulated one on a busy host.
-LIMIT=120
+# Twice the 30 s that are promised, for an emulated machine on a busy host.
+LIMIT=60
 
 # remove_under_load OPTIONS COMMAND...: COMMAND runs until it fails, on each of four files.
 remove_under_load()
 {
-	local pids=() i pid status
+	local pids=() i pid
 
 	may_log .
 	make_scsi_debug 1 zone_nr_conv=2
@@ -22,13 +22,14 @@ remove_under_load()
 		("${@:2}" "$MNT/seq/$i") 3>&- >>"$T/load" 2>&1 &
 		pids+=($!)
 	done
-	sleep 1
-	echo 1 >"/sys/block/${DEV#/dev/}/device/delete"
-	SECONDS=0
+	sleep 3
 	for pid in "${pids[@]}"; do
-		status=0
-		wait "$pid" || status=$?
-		((status)) || { echo "a writer saw no error"; cat "$T/load"; return 1; }
+		is_running "$pid" || { echo "ended by itself:"; cat "$T/load"; return 1; }
+	done
+	SECONDS=0
+	echo 1 >"/sys/block/${DEV#/dev/}/device/delete"
+	for pid in "${pids[@]}"; do
+		wait "$pid" || :
 	done
 	echo "# the last call ended after $SECONDS s" >&3
 	((SECONDS <= LIMIT)) || { echo "took $SECONDS s"; return 1; }
