@@ -10,7 +10,8 @@ load common
 setup_file()
 {
 	install -m 755 "$BUILD"/{zonefsd,zonefsctl} /usr/local/sbin
-	install -m 755 "$BUILD"/{u,}mount.fuse.zonefsd /sbin
+	# With the daemon beside them, whatever prefix they were built for.
+	install -m 755 "$BUILD"/{zonefsd,{u,}mount.fuse.zonefsd} /sbin
 }
 
 with_ours()
