@@ -45,62 +45,14 @@ ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t 
 
 /* ---- before an operation is queued ---- */
 
-static bool aligned(const struct blk *b, uint64_t v)
-{
-	return !(v & (b->p.block_size - 1));
-}
-
-/* READ, WRITE, APPEND: what is wrong whatever state the zone is in. */
-static int check_data(const struct blk *b, const struct zdev_io *io)
-{
-	uint64_t pos = io->op == ZDEV_APPEND ? 0 : io->pos;
-	uint64_t size = blk_zone_size(b, io->zno);
-	bool seq = blk_is_seq(b, io->zno);
-
-	if (!io->len || io->len > b->dev.info.max_io || !aligned(b, io->len) ||
-	    !aligned(b, pos) || pos > size)
-		return -EINVAL;
-	if (!seq && io->op == ZDEV_APPEND)
-		return -EIO;
-	/* What is wrong with a sequential write depends on the zone's state: EIO. */
-	if ((io->op == ZDEV_READ || !seq) && io->len > size - pos)
-		return -EINVAL;
-	return 0;
-}
-
 static int check(const struct blk *b, struct zdev_io *io)
 {
-	io->len = 0;
-	if (io->op == ZDEV_FLUSH && io->zno == ZDEV_ALL_ZONES)
-		return 0;
-	if (io->zno >= b->p.nr_zones)
-		return -EINVAL;
-	if (b->p.read_only && io->op != ZDEV_READ && io->op != ZDEV_FLUSH)
-		return -EPERM;
-	switch (io->op) {
-	case ZDEV_READ:
-	case ZDEV_WRITE:
-	case ZDEV_APPEND:
-		io->len = zdev_iov_len(io->iov, io->nr_iov);
-		return check_data(b, io);
-	case ZDEV_PUT_TAIL:
-		io->len = zdev_iov_len(io->iov, io->nr_iov);
-		if (io->len >= b->p.block_size)
-			return -EINVAL;
-		if (!blk_is_seq(b, io->zno))
-			return -EIO;
-		return b->tails.nr ? 0 : -EOPNOTSUPP;
-	case ZDEV_FLUSH:
-		return 0;
-	case ZDEV_RESERVE:
-	case ZDEV_RESET:
-	case ZDEV_FINISH:
-	case ZDEV_OPEN:
-	case ZDEV_CLOSE:
-		return blk_is_seq(b, io->zno) ? 0 : -EIO;
-	default:
-		return -EINVAL;
-	}
+	bool conv = io->zno < b->p.nr_zones && !blk_is_seq(b, io->zno);
+	int ret = zdev_check(&b->dev.info, io, conv);
+
+	if (!ret && io->op == ZDEV_PUT_TAIL && !b->tails.nr)
+		return -EOPNOTSUPP;
+	return ret;
 }
 
 static void blk_submit(struct zdev *dev, struct zdev_io *io)

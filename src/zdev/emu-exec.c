@@ -12,70 +12,6 @@
 #include "emu_i.h"
 #include "zonefsd/units.h"
 
-/* ---- before an operation is queued ---- */
-
-static bool aligned(const struct zdev_info *info, uint64_t v)
-{
-	return !(v & (info->block_size - 1));
-}
-
-/* READ, WRITE, APPEND: what is wrong whatever state the zone is in. */
-static int check_data(const struct emu *emu, const struct zdev_io *io)
-{
-	const struct zdev_info *info = &emu->dev.info;
-	uint64_t pos = io->op == ZDEV_APPEND ? 0 : io->pos;
-
-	if (!io->len || io->len > info->max_io || !aligned(info, io->len) ||
-	    !aligned(info, pos) || pos > info->zone_size)
-		return -EINVAL;
-	if (emu_is_conv(&emu->conds, io->zno) && io->op == ZDEV_APPEND)
-		return -EIO;
-	/* A sequential write is the condition machine's: EIO past the capacity. */
-	if ((io->op == ZDEV_READ || emu_is_conv(&emu->conds, io->zno)) &&
-	    io->len > info->zone_size - pos)
-		return -EINVAL;
-	return 0;
-}
-
-int emu_check(const struct emu *emu, struct zdev_io *io)
-{
-	const struct zdev_info *info = &emu->dev.info;
-
-	io->len = 0;
-	if (io->op == ZDEV_FLUSH && io->zno == ZDEV_ALL_ZONES)
-		return 0;
-	if (io->zno >= info->nr_zones)
-		return -EINVAL;
-	if (info->read_only && io->op != ZDEV_READ && io->op != ZDEV_FLUSH)
-		return -EPERM;
-	switch (io->op) {
-	case ZDEV_READ:
-	case ZDEV_WRITE:
-	case ZDEV_APPEND:
-		io->len = zdev_iov_len(io->iov, io->nr_iov);
-		return check_data(emu, io);
-	case ZDEV_PUT_TAIL:
-		io->len = zdev_iov_len(io->iov, io->nr_iov);
-		if (io->len >= info->block_size)
-			return -EINVAL;
-		break;
-	case ZDEV_FLUSH:
-		return 0;
-	case ZDEV_RESERVE:
-		if (emu_is_conv(&emu->conds, io->zno))
-			break;
-		return 0;
-	case ZDEV_RESET:
-	case ZDEV_FINISH:
-	case ZDEV_OPEN:
-	case ZDEV_CLOSE:
-		break;
-	default:
-		return -EINVAL;
-	}
-	return emu_is_conv(&emu->conds, io->zno) ? -EIO : 0;
-}
-
 /* ---- the medium ---- */
 
 /* The errnos a medium may show to users of a zdev; all else is a failing medium. */
@@ -114,7 +50,7 @@ int emu_state_check(const struct emu *emu, uint32_t zno,
 		return -EIO;
 	if (emu_is_conv(&emu->conds, zno))
 		return 0;
-	if (st->wp > emu->conds.capacity || !aligned(&emu->dev.info, st->wp))
+	if (st->wp > emu->conds.capacity || (st->wp & (emu->dev.info.block_size - 1)))
 		return -EIO;
 	return 0;
 }

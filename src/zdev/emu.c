@@ -23,7 +23,7 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 	int ret;
 
 	io->priv = NULL;
-	ret = emu_check(emu, io);
+	ret = zdev_check(&emu->dev.info, io, emu_is_conv(&emu->conds, io->zno));
 	if (ret) {
 		zdev_complete(io, ret);
 		return;

@@ -166,9 +166,6 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io);
 
 /* ---- emu-exec.c ---- */
 
-/* 0, or the errno that io is refused with whatever state the zone is in. Sets io->len. */
-int emu_check(const struct emu *emu, struct zdev_io *io);
-
 /* Carry out io in its turn: its result. Called by a worker, no lock held. */
 ssize_t emu_exec(struct emu *emu, struct zdev_io *io);
 

@@ -30,6 +30,12 @@ void zdev_complete(struct zdev_io *io, ssize_t result);
 /* Bytes in io->iov; sets nothing. */
 size_t zdev_iov_len(const struct iovec *iov, int nr_iov);
 
+/*
+ * 0, or the errno that io is refused with whatever state its zone is in. conv: the
+ * zone is conventional; means nothing if io->zno is none of the device's. Sets io->len.
+ */
+int zdev_check(const struct zdev_info *info, struct zdev_io *io, bool conv);
+
 /* Backends: each opens what it recognises, -ENODEV (no message) for what it does not. */
 int zdev_dir_open(const char *path, const struct zdev_open_opts *opts,
 		  struct zdev **dev, struct zerr *e);
