@@ -195,7 +195,7 @@ static struct blk_slot *get_slot(struct blk *b, struct zdev_io *io)
 	if (s)
 		b->unused = s->next;
 	else
-		blk_fifo_push(&b->no_slot, io);
+		zdev_fifo_push(&b->no_slot, io);
 	pthread_mutex_unlock(&b->lock);
 	return s;
 }
@@ -279,7 +279,7 @@ static void put_slot(struct blk *b, struct blk_slot *s)
 	free(s->bounce);
 	s->bounce = NULL;
 	pthread_mutex_lock(&b->lock);
-	io = blk_fifo_pop(&b->no_slot);
+	io = zdev_fifo_pop(&b->no_slot);
 	if (!io) {
 		s->next = b->unused;
 		b->unused = s;

@@ -11,29 +11,10 @@
 
 #define STACK	(256 * 1024)
 
-void blk_fifo_push(struct blk_fifo *f, struct zdev_io *io)
-{
-	io->next = NULL;
-	if (f->first)
-		f->last->next = io;
-	else
-		f->first = io;
-	f->last = io;
-}
-
-struct zdev_io *blk_fifo_pop(struct blk_fifo *f)
-{
-	struct zdev_io *io = f->first;
-
-	if (io)
-		f->first = io->next;
-	return io;
-}
-
 static void add_job(struct blk *b, struct zdev_io *io)
 {
 	pthread_mutex_lock(&b->lock);
-	blk_fifo_push(&b->jobs, io);
+	zdev_fifo_push(&b->jobs, io);
 	pthread_cond_signal(&b->work);
 	pthread_mutex_unlock(&b->lock);
 }
@@ -109,10 +90,8 @@ void blk_queue_next(struct blk *b, uint32_t zno)
 
 	for (;;) {
 		pthread_mutex_lock(&b->lock);
-		io = z->first;
+		io = zdev_fifo_pop(&z->waiting);
 		z->busy = io != NULL;
-		if (io)
-			z->first = io->next;
 		pthread_mutex_unlock(&b->lock);
 		if (!io || begin(b, io))
 			return;
@@ -128,12 +107,7 @@ void blk_queue_add(struct blk *b, struct zdev_io *io)
 	bool idle;
 
 	pthread_mutex_lock(&b->lock);
-	io->next = NULL;
-	if (z->first)
-		z->last->next = io;
-	else
-		z->first = io;
-	z->last = io;
+	zdev_fifo_push(&z->waiting, io);
 	idle = !z->busy;
 	z->busy = true;
 	pthread_mutex_unlock(&b->lock);
@@ -162,7 +136,7 @@ static void *worker(void *arg)
 		while (!b->refused && !b->jobs.first && !b->stop)
 			pthread_cond_wait(&b->work, &b->lock);
 		s = b->refused;
-		io = s ? NULL : blk_fifo_pop(&b->jobs);
+		io = s ? NULL : zdev_fifo_pop(&b->jobs);
 		if (!s && !io)
 			break;
 		if (s)

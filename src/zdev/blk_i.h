@@ -26,6 +26,7 @@
 
 #include "blk.h"
 #include "blk-tail.h"
+#include "fifo.h"
 
 #define BLK_IOV		8	/* pieces of an operation; more are copied into one */
 #define BLK_WORKERS	4
@@ -45,7 +46,7 @@ struct bzone {
 	uint64_t	wp;		/* end of completed writes, bytes from the start;
 					 * READONLY, OFFLINE: what it was before */
 	uint16_t	tail;		/* its slot + 1, 0: none */
-	struct zdev_io	*first, *last;	/* ordered operations that wait */
+	struct zdev_fifo waiting;	/* ordered operations */
 };
 
 /* An operation at the device. */
@@ -60,10 +61,6 @@ struct blk_slot {
 	ssize_t		res;		/* refused: why */
 	uint32_t	flush;		/* its number */
 	struct iovec	iov[BLK_IOV];
-};
-
-struct blk_fifo {
-	struct zdev_io	*first, *last;
 };
 
 struct blk_tails {
@@ -100,8 +97,8 @@ struct blk {
 	bool		stop;
 	struct blk_slot	*unused;
 	struct blk_slot	*refused;	/* io_submit would not take them */
-	struct blk_fifo	no_slot;	/* operations that wait for one */
-	struct blk_fifo	jobs;		/* ordered operations that block */
+	struct zdev_fifo no_slot;	/* operations that wait for one */
+	struct zdev_fifo jobs;		/* ordered operations that block */
 	struct bzone	*zones;
 	struct blk_tails tails;
 };
@@ -142,9 +139,6 @@ ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t 
 int blk_queue_start(struct blk *b);
 /* No operation may be queued. Flushes the device: 0 or -errno. */
 int blk_queue_stop(struct blk *b);
-
-void blk_fifo_push(struct blk_fifo *f, struct zdev_io *io);
-struct zdev_io *blk_fifo_pop(struct blk_fifo *f);	/* NULL: empty */
 
 /* Queue an operation behind those of its zone. */
 void blk_queue_add(struct blk *b, struct zdev_io *io);

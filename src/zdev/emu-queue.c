@@ -15,24 +15,6 @@
 #define MAX_POOL	64
 #define WORKER_STACK	(256 * 1024)
 
-static void fifo_push(struct emu_fifo *f, struct zdev_io *io)
-{
-	io->next = NULL;
-	if (f->first)
-		f->last->next = io;
-	else
-		f->first = io;
-	f->last = io;
-}
-
-static struct zdev_io *fifo_pop(struct emu_fifo *f)
-{
-	struct zdev_io *io = f->first;
-
-	f->first = io->next;
-	return io;
-}
-
 static bool can_start_ordered(const struct emu_lane *lane)
 {
 	return lane->ordered.first && !lane->ordered_busy;
@@ -147,7 +129,7 @@ void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered)
 	pthread_mutex_lock(&emu->lock);
 	lane = get_lane(emu, io->zno);
 	if (lane) {
-		fifo_push(ordered ? &lane->ordered : &lane->loose, io);
+		zdev_fifo_push(ordered ? &lane->ordered : &lane->loose, io);
 		if (make_ready(&emu->queue, lane) && !runs_lane(lane))
 			w = call_one(&emu->queue);
 	}
@@ -172,11 +154,11 @@ static struct zdev_io *start_one(struct emu_queue *q, struct emu_lane **from,
 	*ordered = can_start_ordered(lane) &&
 		   !(lane->loose_turn && can_start_loose(q, lane));
 	if (*ordered) {
-		io = fifo_pop(&lane->ordered);
+		io = zdev_fifo_pop(&lane->ordered);
 		lane->ordered_busy = true;
 		lane->runner = pthread_self();
 	} else {
-		io = fifo_pop(&lane->loose);
+		io = zdev_fifo_pop(&lane->loose);
 		lane->nr_loose_busy++;
 	}
 	lane->loose_turn = *ordered;

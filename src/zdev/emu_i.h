@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 #include "emu.h"
+#include "fifo.h"
 
 #define EMU_NO_ZONE	UINT32_MAX
 
@@ -87,19 +88,14 @@ static inline bool emu_is_conv(const struct emu_conds *c, uint32_t zno)
 
 /* ---- emu-queue.c ---- */
 
-/* A FIFO of operations, linked through io->next. */
-struct emu_fifo {
-	struct zdev_io	*first, *last;
-};
-
 /*
  * What a zone with operations has beyond struct emu_zone; freed with the last
  * of them. The lane of ZDEV_ALL_ZONES belongs to the device and stays.
  */
 struct emu_lane {
 	uint32_t	zno;
-	struct emu_fifo	ordered;	/* one at a time, in order of submission */
-	struct emu_fifo	loose;		/* reads, and all there is on conventional zones */
+	struct zdev_fifo ordered;	/* one at a time, in order of submission */
+	struct zdev_fifo loose;		/* reads, and all there is on conventional zones */
 	bool		ordered_busy;
 	pthread_t	runner;		/* ordered_busy: the thread that carries it out */
 	bool		ready;		/* on the list of lanes with work to start */
