@@ -31,11 +31,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "pattern.h"
 
 #define MAX_FILES	64
@@ -102,36 +102,12 @@ static uint64_t rnd(struct run *r, uint64_t n)
 	return r->rng % n;
 }
 
-static void die(const char *what)
-{
-	fprintf(stderr, "zcrash: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
-
-static struct state *map_state(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct state *st;
-
-	if (fd < 0 || ftruncate(fd, sizeof(*st)))
-		die(path);
-	st = mmap(NULL, sizeof(*st), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (st == MAP_FAILED)
-		die(path);
-	close(fd);
-	return st;
-}
-
 /* ---- the writer ---- */
 
-/*
- * What a killed daemon, or a device whose power was cut, answers. ENOENT: the
- * mount is gone already.
- */
-static bool is_the_crash(int err)
+/* What a killed daemon, or a device whose power was cut, answers. */
+static bool is_the_crash(int error)
 {
-	return err == ENOTCONN || err == ECONNABORTED || err == EIO || err == ENODEV ||
-	       err == EROFS || err == ENOENT;
+	return is_the_kill(error) || error == EROFS;
 }
 
 /*
@@ -345,29 +321,14 @@ static uint64_t zeros_until(const char *data, uint64_t off, uint64_t len)
 	return off;
 }
 
-static char *read_file(const char *path, struct seen *s)
+static char *see_file(const char *path, struct seen *s)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
-	char *data;
-	uint64_t done = 0;
+	char *data = read_file(path, &st);
 
-	if (fd < 0 || fstat(fd, &st))
-		die(path);
 	s->len = st.st_size;
 	s->capacity = st.st_blocks * 512;
 	s->block = st.st_blksize;
-	data = malloc(s->len + 1);
-	if (!data)
-		die(path);
-	while (done < s->len) {
-		ssize_t n = pread(fd, data + done, s->len - done, done);
-
-		if (n <= 0)
-			die(path);
-		done += n;
-	}
-	close(fd);
 	return data;
 }
 
@@ -422,7 +383,7 @@ static bool finish_again(const struct run *r, int i, const char *data,
 	    s->len % s->block || !holds(r, i, data, s->len, e->gen, e->acked))
 		return false;
 	if (truncate(r->path[i], s->capacity))
-		die(r->path[i]);
+		err(2, "%s", r->path[i]);
 	e->full = true;
 	return true;
 }
@@ -478,7 +439,7 @@ static bool verify_file(struct run *r, int i, const char *kind)
 	bool power = !strcmp(kind, "power"), arena = !strcmp(kind, "arena");
 	struct entry before = r->st->file[i], *e = &r->st->file[i];
 	struct seen s;
-	char *data = read_file(r->path[i], &s);
+	char *data = see_file(r->path[i], &s);
 	bool ok = power ? verify_power(r, i, data, &s) :
 		  verify_kill(r, i, data, &s, arena ? e->drained : e->acked);
 
@@ -524,7 +485,7 @@ int main(int argc, char **argv)
 
 	if (argc < 5)
 		return usage();
-	r.st = map_state(argv[2]);
+	r.st = map_state(argv[2], sizeof(*r.st));
 	if (!strcmp(argv[1], "verify")) {
 		r.path = argv + 4;
 		r.nr = argc - 4;

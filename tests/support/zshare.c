@@ -21,11 +21,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "pattern.h"
 
 #define MAX_WRITERS	8
@@ -40,26 +40,6 @@ struct state {
 	atomic_uint_fast64_t durable[MAX_WRITERS];
 };
 
-static void die(const char *what)
-{
-	fprintf(stderr, "zshare: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
-
-static struct state *map_state(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct state *st;
-
-	if (fd < 0 || ftruncate(fd, sizeof(*st)))
-		die(path);
-	st = mmap(NULL, sizeof(*st), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (st == MAP_FAILED)
-		die(path);
-	close(fd);
-	return st;
-}
-
 /* Record nr of a writer into buf. Its length: most are short, one in 16 is long. */
 static size_t make_record(const struct state *st, uint32_t writer, uint64_t nr, char *buf)
 {
@@ -73,12 +53,6 @@ static size_t make_record(const struct state *st, uint32_t writer, uint64_t nr, 
 }
 
 /* ---- the writers ---- */
-
-static bool is_the_crash(int err)
-{
-	return err == ENOTCONN || err == ECONNABORTED || err == EIO || err == ENODEV ||
-	       err == ENOENT;
-}
 
 /* An fsync covers what the others have had acknowledged, too. */
 static int sync_all(struct state *st, int fd)
@@ -119,7 +93,7 @@ static int append_records(struct state *st, uint32_t writer, const char *path)
 			break;
 		}
 	}
-	if (is_the_crash(errno) || (fd >= 0 && (n >= 0 || errno == EFBIG)))
+	if (is_the_kill(errno) || (fd >= 0 && (n >= 0 || errno == EFBIG)))
 		return 0;
 	fprintf(stderr, "zshare: writer %u of %s: %s\n", writer, path, strerror(errno));
 	return 1;
@@ -133,7 +107,7 @@ static int write_records(struct state *st, const char *path)
 		pid_t pid = fork();
 
 		if (pid < 0)
-			die("fork");
+			err(2, "fork");
 		if (!pid)
 			_exit(append_records(st, i, path));
 	}
@@ -143,28 +117,6 @@ static int write_records(struct state *st, const char *path)
 }
 
 /* ---- the verifier ---- */
-
-static char *read_file(const char *path, struct stat *st)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	off_t done = 0;
-	char *data;
-
-	if (fd < 0 || fstat(fd, st))
-		die(path);
-	data = malloc((size_t)st->st_size + 1);
-	if (!data)
-		die(path);
-	while (done < st->st_size) {
-		ssize_t n = pread(fd, data + done, (size_t)(st->st_size - done), done);
-
-		if (n <= 0)
-			die(path);
-		done += n;
-	}
-	close(fd);
-	return data;
-}
 
 /* The record at the start of data, of which `left` bytes are there; 0: it is none. */
 static size_t next_record(const struct state *st, const char *data, size_t left,
@@ -231,7 +183,7 @@ static int verify(struct state *st, bool arena, const char *path)
 		return 1;
 	if (cut || sb.st_size > sb.st_blocks * 512 / 2) {
 		if (truncate(path, 0))
-			die(path);
+			err(2, "%s", path);
 		memset(seen, 0, sizeof(seen));
 		st->round++;
 	}
@@ -254,10 +206,10 @@ int main(int argc, char **argv)
 	struct state *st;
 
 	if (argc == 5 && !strcmp(argv[1], "verify"))
-		return verify(map_state(argv[2]), !strcmp(argv[3], "arena"), argv[4]);
+		return verify(map_state(argv[2], sizeof(*st)), !strcmp(argv[3], "arena"), argv[4]);
 	if (argc != 6 || strcmp(argv[1], "write"))
 		return usage();
-	st = map_state(argv[2]);
+	st = map_state(argv[2], sizeof(*st));
 	if (!st->seed)
 		st->seed = strtoull(argv[3], NULL, 0);
 	st->nr = (uint32_t)strtoul(argv[4], NULL, 0);
