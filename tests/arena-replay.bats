@@ -16,20 +16,11 @@ setup()
 	mkdir "$T/aside"
 }
 
-teardown()
-{
-	medium_go
-	common_teardown || return
-	remove_arenas
-}
-
 # A device on a medium that can be stopped.
 device_on_medium()
 {
 	medium_make
-	T=$T/medium name_device
-	zonefsctl create --layout "$LAYOUT" --capacity 128M --zone-size 8M --conv-zones 2 "$DEV"
-	zonefsctl mkfs "$DEV"
+	T=$T/medium make_device --capacity 128M --zone-size 8M --conv-zones 2
 }
 
 # leave_staged START LEN: append LEN bytes to seq/0, which has START, and kill the

@@ -13,17 +13,8 @@ setup()
 	common_setup
 	requires_fuse
 	medium_make
-	T=$T/medium name_device
-	zonefsctl create --layout "$LAYOUT" --capacity 128M --zone-size 16M --conv-zones 3 "$DEV"
-	zonefsctl mkfs "$DEV"
+	T=$T/medium make_device --capacity 128M --zone-size 16M --conv-zones 3
 	mount_device append_buffer=1M
-}
-
-teardown()
-{
-	medium_go
-	common_teardown || return
-	remove_arenas
 }
 
 # waiting CALL [STEP]: zio's CALL on seq/0, which has 1 byte, waits for the device, as

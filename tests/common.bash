@@ -51,6 +51,14 @@ common_setup()
 	: >"$T/expected-log"
 }
 
+# In setup: a random sequence, SEED's; the output of a test that failed tells it.
+seed_random()
+{
+	: "${SEED:=$RANDOM$RANDOM}"
+	echo "SEED=$SEED"
+	RANDOM=$((SEED % 32768))
+}
+
 # All that a test can leave behind, most dependent first.
 common_teardown()
 {

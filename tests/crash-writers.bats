@@ -11,7 +11,7 @@
 load common
 load support/arena
 
-: "${ROUNDS:=10}" "${SEED:=$RANDOM$RANDOM}"
+: "${ROUNDS:=10}"
 export BATS_TEST_TIMEOUT=$((ROUNDS * 30 + 60))
 # Two files each; the shared one is the last.
 mixes=(any tails synced large)
@@ -21,14 +21,7 @@ setup()
 {
 	common_setup
 	requires_fuse
-	echo "SEED=$SEED"
-	RANDOM=$((SEED % 32768))
-}
-
-teardown()
-{
-	common_teardown || return
-	remove_arenas
+	seed_random
 }
 
 files_of()

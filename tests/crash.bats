@@ -8,7 +8,7 @@
 
 load common
 
-: "${ROUNDS:=10}" "${SEED:=$RANDOM$RANDOM}"
+: "${ROUNDS:=10}"
 export BATS_TEST_TIMEOUT=$((ROUNDS * 20 + 60))
 geometry=(--capacity 64M --zone-size 4M --zone-capacity 3M --conv-zones 2)
 
@@ -16,8 +16,7 @@ setup()
 {
 	common_setup
 	requires_fuse
-	echo "SEED=$SEED"
-	RANDOM=$((SEED % 32768))
+	seed_random
 }
 
 # rounds KIND OPTIONS [MIX]: KIND kill or power; MIX of zcrash.

@@ -9,7 +9,7 @@
 load common
 load support/arena
 
-: "${ROUNDS:=10}" "${SEED:=$RANDOM$RANDOM}"
+: "${ROUNDS:=10}"
 export BATS_TEST_TIMEOUT=$((ROUNDS * 15 + 60))
 # seq/0's zone
 zone=3
@@ -18,16 +18,14 @@ setup()
 {
 	common_setup
 	requires_fuse
-	echo "SEED=$SEED"
-	RANDOM=$((SEED % 32768))
+	seed_random
 	HOLDERS=()
 }
 
 teardown()
 {
 	let_go
-	common_teardown || return
-	remove_arenas
+	arena_teardown
 }
 
 # mount_without_tails [OPTIONS]

@@ -11,7 +11,7 @@
 load common
 load support/arena
 
-: "${SECONDS_EACH:=$([[ ${STRESS:-} ]] && echo 120 || echo 6)}" "${SEED:=$RANDOM$RANDOM}"
+: "${SECONDS_EACH:=$([[ ${STRESS:-} ]] && echo 120 || echo 6)}"
 export BATS_TEST_TIMEOUT=$((SECONDS_EACH * 5 + 180))
 # seq/0's zone in both geometries.
 zone=3
@@ -20,15 +20,7 @@ setup()
 {
 	common_setup
 	requires_fuse
-	echo "SEED=$SEED"
-	RANDOM=$((SEED % 32768))
-}
-
-teardown()
-{
-	medium_go
-	common_teardown || return
-	remove_arenas
+	seed_random
 }
 
 # failing ERRNO [OPTION]: a mount of which the next write to seq/0 fails.
@@ -290,9 +282,7 @@ at_last()
 
 @test "the device fails under a full buffer: all that was held is told as lost" {
 	medium_make
-	T=$T/medium name_device
-	zonefsctl create --layout "$LAYOUT" --capacity 128M --zone-size 16M --conv-zones 3 "$DEV"
-	zonefsctl mkfs "$DEV"
+	T=$T/medium make_device --capacity 128M --zone-size 16M --conv-zones 3
 	may_log 'Input/output error'
 	mount_device errors=repair,flush_interval=3600
 	# 1 byte, so that room is held; 3 MiB in memory; a write that waits for room.
@@ -375,9 +365,7 @@ small_tmpfs()
 {
 	mkdir "$T/small"
 	mount -t tmpfs -o size=12M tmpfs "$T/small"
-	T=$T/small name_device
-	zonefsctl create --layout "$LAYOUT" --capacity 128M --zone-size 16M --conv-zones 3 "$DEV"
-	zonefsctl mkfs "$DEV"
+	T=$T/small make_device --capacity 128M --zone-size 16M --conv-zones 3
 	may_log 'No space left'
 }
 

@@ -2,9 +2,10 @@
 # shellcheck shell=bash
 #
 # Damaged devices: no crash, no hang, nothing out of bounds, whatever tool looks at
-# them. ROUNDS random devices a test, more or less (200; make stress: 5000).
+# them. ROUNDS random devices a test, more or less (200; make stress: 5000); SEED
+# repeats them.
 
-: "${ROUNDS:=$([[ ${STRESS:-} ]] && echo 5000 || echo 200)}" "${SEED:=$RANDOM}"
+: "${ROUNDS:=$([[ ${STRESS:-} ]] && echo 5000 || echo 200)}"
 export BATS_TEST_TIMEOUT=$((ROUNDS * 5 + 60))
 
 setup()
@@ -12,10 +13,8 @@ setup()
 	common_setup
 	# Their own status would look like an ordinary failure.
 	export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=halt_on_error=1:exitcode=99
-	echo "SEED=$SEED"
-	RANDOM=$SEED
-	create_device --capacity 32M --zone-size 4M --zone-capacity 3M --conv-zones 1
-	zonefsctl mkfs "$DEV"
+	seed_random
+	make_device --capacity 32M --zone-size 4M --zone-capacity 3M --conv-zones 1
 	zonefsctl finish -z 3 "$DEV"
 	cp -a --sparse=always "$DEV" "$T/sound"
 }

@@ -4,6 +4,18 @@
 # Where arenas are (docs/arena-format.md), and a medium that stands still, so that
 # what is appended stays in the arena.
 
+teardown()
+{
+	arena_teardown
+}
+
+arena_teardown()
+{
+	medium_go
+	common_teardown || return
+	remove_arenas
+}
+
 # arena_path: of $DEV, mounted or not. Whether the file is there is another question.
 arena_path()
 {
