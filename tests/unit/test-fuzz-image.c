@@ -12,9 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <zlib.h>
 
+#include "rnd.h"
 #include "unit.h"
 #include "../../src/zdev/image_i.h"
 
@@ -28,16 +28,7 @@ static const struct zdev_geometry geometry = {
 static char dir[64], path[128];
 static uint8_t *good, *bad;
 static size_t size;
-static uint64_t rng;
 static unsigned long nr_opened, nr_refused, nr_mended;
-
-static uint32_t rnd(uint32_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % n;
-}
 
 /* ---- a valid image with something in it ---- */
 
@@ -292,12 +283,8 @@ static void one(void)
 
 int main(int argc, char **argv)
 {
-	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 0) : 300;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	unsigned long n = rnd_begin(argc, argv, 300);
 
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	rng = seed * 0x9e3779b97f4a7c15 + 1;
 	unit_tmpdir(dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/disk.img", dir);
 	make_good();

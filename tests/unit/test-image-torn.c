@@ -20,8 +20,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "rnd.h"
 #include "unit.h"
 #include "../../src/zdev/image_i.h"
 
@@ -59,17 +59,8 @@ static uint8_t *cache, *disk;	/* the file as readers see it, and what is on disk
 static size_t file_size;
 static bool watching;		/* syncs are those of img */
 static bool flushing;		/* this thread is inside a flush of img */
-static uint64_t rng;
 static uint32_t next_life = 1, next_tail = 1;
 static unsigned long nr_crashes, nr_kills, nr_syncs;
-
-static uint32_t rnd(uint32_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % n;
-}
 
 /* ---- what data belongs where ---- */
 
@@ -569,12 +560,8 @@ static void run(uint32_t block_size, uint64_t capacity, unsigned long n)
 
 int main(int argc, char **argv)
 {
-	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	unsigned long n = rnd_begin(argc, argv, 3000);
 
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	rng = seed * 0x9e3779b97f4a7c15 + 1;
 	unit_tmpdir(dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/disk.img", dir);
 	snprintf(crash_path, sizeof(crash_path), "%s/crash.img", dir);

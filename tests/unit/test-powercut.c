@@ -15,6 +15,7 @@
 #include <time.h>
 #include <zlib.h>
 
+#include "rnd.h"
 #include "unit.h"
 #include "zonefsd/zdev.h"
 
@@ -39,15 +40,6 @@ static const struct zdev_geometry geometry = {
 };
 static struct zone_model now[NR_ZONES], durable[NR_ZONES];
 static char dir[64], path[128];
-static uint64_t rng;
-
-static uint32_t rnd(uint32_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (rng >> 11) % n;
-}
 
 static struct zdev *open_dev(bool powercut)
 {
@@ -329,13 +321,9 @@ static void cut_under_load(enum zdev_layout layout)
 int main(int argc, char **argv)
 {
 	static const enum zdev_layout layouts[] = { ZDEV_LAYOUT_IMAGE, ZDEV_LAYOUT_DIR };
-	unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 30;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+	unsigned long rounds = rnd_begin(argc, argv, 30);
 	int i, n;
 
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	rng = seed * 0x9e3779b97f4a7c15 + 1;
 	unit_tmpdir(dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/dev", dir);
 	for (i = 0; i < 2; i++) {
