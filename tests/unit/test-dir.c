@@ -6,25 +6,12 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "conformance.h"
 #include "dir-util.h"
+#include "sync-error.h"
 
 static char block[ZONE_SIZE];
-
-/* As the kernel does, an error is told once, by the library's call replaced here. */
-static _Atomic int sync_error;
-
-int fdatasync(int fd)
-{
-	int err = atomic_exchange(&sync_error, 0);
-
-	if (!err)
-		return (int)syscall(SYS_fdatasync, fd);
-	errno = err;
-	return -1;
-}
 
 static struct zdev *make(void *ctx, const struct zdev_geometry *g)
 {

@@ -3,24 +3,10 @@
  * A sync error is told to the one whose bytes are lost, by fsync, whoever else
  * has met it before: a sync of the whole mount, an fsync of another file.
  */
-#include <sys/syscall.h>
-
+#include "sync-error.h"
 #include "zonefs-unit.h"
 
 static char dir[64], path[80];
-
-/* As the kernel does, an error is told once, by the library's call replaced here. */
-static _Atomic int sync_error;
-
-int fdatasync(int fd)
-{
-	int err = atomic_exchange(&sync_error, 0);
-
-	if (!err)
-		return (int)syscall(SYS_fdatasync, fd);
-	errno = err;
-	return -1;
-}
 
 /* As setup(), on a directory. */
 static void setup_dir(struct env *v, const char *feature)
