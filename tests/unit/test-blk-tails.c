@@ -33,6 +33,13 @@ static int put(struct zdev *dev, uint32_t zno, uint64_t pos, const char *text)
 	CHECK(!memcmp(tail_, text, strlen(text)));				\
 } while (0)
 
+/* The same after the device was closed and opened again, and that was the test. */
+#define CHECK_TAIL_LASTS(dev, zno, text) do {					\
+	dev = reopen(dev);							\
+	CHECK_TAIL(dev, zno, text);						\
+	CHECK_EQ(zdev_close(dev), 0);						\
+} while (0)
+
 static void write_block(struct zdev *dev, uint32_t zno, uint64_t pos, char fill)
 {
 	memset(data, fill, sizeof(data));
@@ -73,9 +80,7 @@ static void tails_outlive_the_close(void)
 	CHECK_TAIL(dev, 2, "of an empty zone");
 	CHECK_EQ(put(dev, 1, BS, ""), 0);
 	CHECK_TAIL(dev, 1, "");
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, "");
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, "");
 }
 
 static void a_tail_of_almost_a_block_fits(void)
@@ -86,9 +91,7 @@ static void a_tail_of_almost_a_block_fits(void)
 	memset(text, 't', sizeof(text));
 	text[BS - 1] = '\0';
 	CHECK_EQ(put(dev, 1, 0, text), 0);
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, text);
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, text);
 }
 
 static void changes_of_the_zone_drop_it(void)
@@ -121,9 +124,7 @@ static void a_reset_clears_all_that_was(void)
 	CHECK_EQ(zdev_command(dev, ZDEV_RESET, 1), 0);
 	write_block(dev, 1, 0, 'a');
 	CHECK_TAIL(dev, 1, "");
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, "");
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, "");
 }
 
 /* What was flushed is there when a power loss takes the pointer back. */
@@ -185,9 +186,7 @@ static void a_new_format_has_no_tails(void)
 	dev = reopen(dev);
 	CHECK_TAIL(dev, 1, "");
 	CHECK_EQ(put(dev, 1, 0, "of the new one"), 0);
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, "of the new one");
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, "of the new one");
 }
 
 static void damage_is_no_tail(void)
@@ -201,9 +200,7 @@ static void damage_is_no_tail(void)
 	slot[sizeof(struct blk_tail)] ^= 1;
 	CHECK_EQ(zdev_pwrite(dev, 0, BLK_TAIL_SLOTS_POS, slot, sizeof(slot)), sizeof(slot));
 	CHECK_EQ(zdev_get_tail(dev, 1, tail), -EIO);	/* it was there a moment ago */
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, "");
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, "");
 }
 
 static void a_damaged_head_is_made_anew(void)
@@ -218,9 +215,7 @@ static void a_damaged_head_is_made_anew(void)
 	dev = reopen(dev);
 	CHECK_TAIL(dev, 1, "");
 	CHECK_EQ(put(dev, 1, 0, "new"), 0);
-	dev = reopen(dev);
-	CHECK_TAIL(dev, 1, "new");
-	CHECK_EQ(zdev_close(dev), 0);
+	CHECK_TAIL_LASTS(dev, 1, "new");
 }
 
 static void another_version_is_left_alone(void)
