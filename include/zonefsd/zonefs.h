@@ -180,7 +180,7 @@ struct zonefs_req {
 	size_t		staged;		/* write: bytes staged before the rest went past it */
 	void		*scratch;	/* edge blocks; freed with the request */
 	const void	*args;
-	struct timespec	until;
+	int64_t		until;		/* ns of the monotonic clock */
 	ssize_t		result;
 	int		flags;		/* of the descriptor */
 	uint32_t	gen;

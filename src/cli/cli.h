@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "zonefsd/arena.h"
 #include "zonefsd/error.h"
@@ -110,7 +109,7 @@ void print_usage(const struct cmd *cmd);
 struct progress {
 	const char	*what;
 	bool		tty, shown;
-	struct timespec	last;
+	int64_t		last;		/* shown or begun, ns of the monotonic clock */
 };
 void progress_start(struct progress *p, const char *what);
 void progress_update(void *p, uint32_t done, uint32_t all);

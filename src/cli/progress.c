@@ -4,33 +4,26 @@
 #include <unistd.h>
 
 #include "cli.h"
-
-static double seconds_since(const struct timespec *t)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - t->tv_sec) + (now.tv_nsec - t->tv_nsec) / 1e9;
-}
+#include "zonefsd/clock.h"
 
 void progress_start(struct progress *p, const char *what)
 {
 	p->what = what;
 	p->tty = isatty(STDERR_FILENO);
 	p->shown = false;
-	clock_gettime(CLOCK_MONOTONIC, &p->last);
+	p->last = zclock_now();
 }
 
 void progress_update(void *ctx, uint32_t done, uint32_t all)
 {
 	struct progress *p = ctx;
 
-	if (!p->tty || seconds_since(&p->last) < (p->shown ? 0.2 : 1.0))
+	if (!p->tty || zclock_now() - p->last < (p->shown ? 200 : 1000) * ZCLOCK_MS)
 		return;
 	fprintf(stderr, "\r%s: %u of %u zones, %u%%\033[K", p->what, done, all,
 		all ? (unsigned)(done * UINT64_C(100) / all) : 100);
 	p->shown = true;
-	clock_gettime(CLOCK_MONOTONIC, &p->last);
+	p->last = zclock_now();
 }
 
 void progress_end(struct progress *p)

@@ -15,7 +15,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "options.h"
 #include "zonefsd/error.h"
@@ -178,7 +177,7 @@ struct freq {
 	bool		watched;	/* libfuse's lock of req guards it */
 	struct {			/* interrupt.c's */
 		struct freq	*next, **prev;	/* prev NULL: not in the list */
-		struct timespec	due;
+		int64_t		due;	/* ns of the monotonic clock */
 		pid_t		tid;
 		unsigned	looks;		/* that told nothing */
 	} watch;

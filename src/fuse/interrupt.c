@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fuse_i.h"
+#include "zonefsd/clock.h"
 
 #define LOOK_MS		200
 #define DIES_OF_SIGNAL	0x400	/* PF_SIGNALED among the flags in /proc/TID/stat */
@@ -175,12 +175,7 @@ static void unlink_freq(struct intr *w, struct freq *f)
 
 static void set_due(struct freq *f, long ms)
 {
-	clock_gettime(CLOCK_MONOTONIC, &f->watch.due);
-	f->watch.due.tv_nsec += ms * 1000000;
-	if (f->watch.due.tv_nsec >= 1000000000) {
-		f->watch.due.tv_nsec -= 1000000000;
-		f->watch.due.tv_sec++;
-	}
+	f->watch.due = zclock_now() + ms * ZCLOCK_MS;
 }
 
 /* ---- the thread ---- */
@@ -211,15 +206,6 @@ static void look(struct intr *w)
 	append(w, f);
 }
 
-static bool is_due(const struct freq *f)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec > f->watch.due.tv_sec ||
-	       (now.tv_sec == f->watch.due.tv_sec && now.tv_nsec >= f->watch.due.tv_nsec);
-}
-
 static void *intr_main(void *arg)
 {
 	struct intr *w = arg;
@@ -231,11 +217,10 @@ static void *intr_main(void *arg)
 			w->sleeps = true;
 			pthread_cond_wait(&w->wake, &w->lock);
 			w->sleeps = false;
-		} else if (is_due(w->first)) {
+		} else if (zclock_now() >= w->first->watch.due) {
 			look(w);
 		} else {
-			/* A copy: its owner may go while we wait. */
-			due = w->first->watch.due;
+			due = zclock_timespec(w->first->watch.due);
 			pthread_cond_timedwait(&w->wake, &w->lock, &due);
 		}
 	}

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "zonefs_i.h"
+#include "zonefsd/clock.h"
 
 void zonefs_req_begin(struct zonefs *fs, struct zonefs_zone *z,
 		      struct zonefs_file *file, struct zonefs_req *r)
@@ -220,19 +221,18 @@ static void unpark_first(struct zonefs *fs)
 /* Wait for work, no longer than the first of the parked requests does. */
 static void wait_for_work(struct zonefs *fs)
 {
-	struct timespec now;
+	struct timespec until;
 
 	if (!fs->parked) {
 		pthread_cond_wait(&fs->work_cond, &fs->work_lock);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec > fs->parked->until.tv_sec ||
-	    (now.tv_sec == fs->parked->until.tv_sec &&
-	     now.tv_nsec >= fs->parked->until.tv_nsec))
+	if (zclock_now() >= fs->parked->until) {
 		unpark_first(fs);
-	else
-		pthread_cond_timedwait(&fs->work_cond, &fs->work_lock, &fs->parked->until);
+	} else {
+		until = zclock_timespec(fs->parked->until);
+		pthread_cond_timedwait(&fs->work_cond, &fs->work_lock, &until);
+	}
 }
 
 struct zonefs_req *zonefs_req_defer(struct zonefs_req *r, zonefs_step step)
@@ -252,12 +252,7 @@ void zonefs_req_park(struct zonefs_req *r, zonefs_step step)
 
 	r->step = step;
 	r->next_work = NULL;
-	clock_gettime(CLOCK_MONOTONIC, &r->until);
-	r->until.tv_nsec += ZONEFS_PARK_MS * 1000000L;
-	if (r->until.tv_nsec >= 1000000000L) {
-		r->until.tv_nsec -= 1000000000L;
-		r->until.tv_sec++;
-	}
+	r->until = zclock_now() + ZONEFS_PARK_MS * ZCLOCK_MS;
 	pthread_mutex_lock(&fs->work_lock);
 	if (fs->parked)
 		fs->parked_last->next_work = r;

@@ -18,18 +18,10 @@
 #include <string.h>
 
 #include "zonefs_i.h"
+#include "zonefsd/clock.h"
 
 #define RESERVE_STEP	(UINT64_C(16) << 20)
 #define SOME		64u	/* zones looked at together */
-#define TICK_NS		INT64_C(1000000000)
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
 
 /* ---- segments; the stripe is held ---- */
 
@@ -576,7 +568,7 @@ static uint32_t nr_stages(struct zonefs *fs)
 
 static void tick(struct zonefs *fs)
 {
-	int64_t before = now_ns() - fs->opts.flush_interval * INT64_C(1000000000);
+	int64_t before = zclock_now() - fs->opts.flush_interval * ZCLOCK_SECOND;
 	struct zonefs_zone *zones[SOME];
 	uint32_t left, n;
 
@@ -596,7 +588,7 @@ static void tick(struct zonefs *fs)
  */
 static bool wait_or_tick(struct zonefs *fs, int64_t *next)
 {
-	struct timespec ts = { *next / 1000000000, *next % 1000000000 };
+	struct timespec ts = zclock_timespec(*next);
 
 	if (!fs->stage_ticks) {
 		*next = 0;
@@ -604,8 +596,8 @@ static bool wait_or_tick(struct zonefs *fs, int64_t *next)
 		return false;
 	}
 	if (!*next)
-		*next = now_ns() + TICK_NS;
-	else if (now_ns() < *next)
+		*next = zclock_now() + ZCLOCK_SECOND;
+	else if (zclock_now() < *next)
 		pthread_cond_timedwait(&fs->stage_cond, &fs->stage_lock, &ts);
 	else
 		return true;
@@ -634,7 +626,7 @@ static void *stage_main(void *arg)
 			fs->ready = r->next_work;
 		} else if (wait_or_tick(fs, &next)) {
 			idle = may_stop_clock(fs);
-			next = now_ns() + TICK_NS;
+			next = zclock_now() + ZCLOCK_SECOND;
 		} else {
 			continue;
 		}

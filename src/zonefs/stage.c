@@ -10,17 +10,10 @@
 #include <string.h>
 
 #include "zonefs_i.h"
+#include "zonefsd/clock.h"
 
 /* Room is held on the device this much ahead of the appends, if it has that. */
 #define RESERVE_STEP	(UINT64_C(16) << 20)
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
 
 /* ---- may it? ---- */
 
@@ -104,7 +97,7 @@ static void go_live(struct zonefs *fs, struct zonefs_zone *z)
 	st->tail_at = st->written;
 	st->tail_len = act->held;
 	st->tail_stored = act->stored;
-	st->since = now_ns();
+	st->since = zclock_coarse();
 	zonefs_stage_list(fs, st);
 }
 
@@ -135,7 +128,7 @@ static struct zonefs_req *copy_some(struct zonefs_req *r, const void *from, size
 	failed = st->err;
 	if (!failed) {
 		if ((size + n) / fs->bs != size / fs->bs)
-			st->since = now_ns();
+			st->since = zclock_coarse();
 		zonefs_zone_set_size(fs, z, size + n);
 		zonefs_zone_account(fs, z);
 		zonefs_zone_touch(fs, z);
