@@ -292,7 +292,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-int zonefs_worker_start(struct zonefs *fs)
+int zonefs_thread_start(struct zonefs *fs, pthread_t *thread, void *(*run)(void *))
 {
 	sigset_t all, old;
 	int err;
@@ -300,9 +300,14 @@ int zonefs_worker_start(struct zonefs *fs)
 	/* Signals are main()'s: none may land here. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&fs->worker, NULL, worker_main, fs);
+	err = pthread_create(thread, NULL, run, fs);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -err;
+}
+
+int zonefs_worker_start(struct zonefs *fs)
+{
+	return zonefs_thread_start(fs, &fs->worker, worker_main);
 }
 
 void zonefs_worker_stop(struct zonefs *fs)

@@ -13,14 +13,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "zonefs_i.h"
 #include "zonefsd/clock.h"
 
-#define RESERVE_STEP	(UINT64_C(16) << 20)
 #define SOME		64u	/* zones looked at together */
 
 /* ---- segments; the stripe is held ---- */
@@ -235,9 +233,9 @@ static bool reserves_ahead(struct zonefs_req *w)
 {
 	const struct zonefs_zone *z = w->zone;
 	uint64_t held = atomic_load(&z->act->stage->reserved);
-	uint64_t end = held + RESERVE_STEP;
+	uint64_t end = held + ZONEFS_RESERVE_STEP;
 
-	if (w->rmw || held >= z->capacity || held - z->size >= RESERVE_STEP / 2)
+	if (w->rmw || held >= z->capacity || held - z->size >= ZONEFS_RESERVE_STEP / 2)
 		return false;
 	if (end > z->capacity)
 		end = z->capacity;
@@ -645,15 +643,7 @@ static void *stage_main(void *arg)
 
 int zonefs_stage_thread_start(struct zonefs *fs)
 {
-	sigset_t all, old;
-	int err;
-
-	/* Signals are main()'s. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&fs->stage_thread, NULL, stage_main, fs);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -err;
+	return zonefs_thread_start(fs, &fs->stage_thread, stage_main);
 }
 
 void zonefs_stage_thread_stop(struct zonefs *fs)

@@ -12,9 +12,6 @@
 #include "zonefs_i.h"
 #include "zonefsd/clock.h"
 
-/* Room is held on the device this much ahead of the appends, if it has that. */
-#define RESERVE_STEP	(UINT64_C(16) << 20)
-
 /* ---- may it? ---- */
 
 /*
@@ -281,7 +278,7 @@ static struct zonefs_req *copy_in(struct zonefs_req *r)
 	if (pos != r->zone->size)
 		return go_past(r);
 	if (atomic_load(&st->reserved) < r->pos + r->len)
-		return reserve(r, RESERVE_STEP);
+		return reserve(r, ZONEFS_RESERVE_STEP);
 	if (st->rests)
 		resume(r->fs, r->zone);
 	if ((!st->live || st->end == pos) && !add_segment(r))

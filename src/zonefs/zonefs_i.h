@@ -321,6 +321,8 @@ void zonefs_unpark(struct zonefs *fs);
 /* r is done: answer it, and hand over to the next of the queue it was in. */
 struct zonefs_req *zonefs_req_finish(struct zonefs_req *r, ssize_t result);
 
+/* A thread that gets no signals. 0 or -errno. */
+int zonefs_thread_start(struct zonefs *fs, pthread_t *thread, void *(*run)(void *));
 int zonefs_worker_start(struct zonefs *fs);
 void zonefs_worker_stop(struct zonefs *fs);
 void zonefs_inflight_put(struct zonefs *fs);
@@ -438,6 +440,9 @@ bool zonefs_stage_rest(struct zonefs *fs, struct zonefs_zone *z, uint64_t whole,
 		       const struct iovec *iov, int nr);
 /* The tail is on the device, or dropped: nothing rests any more. The stripe is held. */
 void zonefs_stage_unrest(struct zonefs_active *act);
+
+/* Room is held on the device this much ahead of the appends, if it has that. */
+#define ZONEFS_RESERVE_STEP	(UINT64_C(16) << 20)
 
 /*
  * Head of the queue, after zonefs_stage_takes and with the tail loaded: copy r's
