@@ -34,41 +34,17 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 }
 
 /* One emu_call in the zone's turn. */
-struct emu_wait {
-	struct zdev_io	io;
-	pthread_mutex_t	lock;	/* guards done */
-	pthread_cond_t	cond;
-	bool		done;
-};
-
-static void emu_wake(struct zdev_io *io)
-{
-	struct emu_wait *w = io->owner;
-
-	pthread_mutex_lock(&w->lock);
-	w->done = true;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
-}
-
 static ssize_t run_call(struct emu *emu, struct emu_call *call)
 {
-	struct emu_wait w = {
-		.io = { .zno = call->zno, .done = emu_wake, .owner = &w, .priv = call },
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER,
-	};
+	struct zdev_io io = { .zno = call->zno, .priv = call };
+	struct zdev_waiter w;
 
-	if (!emu_queue_run(emu, &w.io)) {
-		emu_queue_add(emu, &w.io, true);
-		pthread_mutex_lock(&w.lock);
-		while (!w.done)
-			pthread_cond_wait(&w.cond, &w.lock);
-		pthread_mutex_unlock(&w.lock);
+	if (!emu_queue_run(emu, &io)) {
+		zdev_waiter_init(&w, &io);
+		emu_queue_add(emu, &io, true);
+		zdev_waiter_end(&w);
 	}
-	pthread_cond_destroy(&w.cond);
-	pthread_mutex_destroy(&w.lock);
-	return w.io.result;
+	return io.result;
 }
 
 static void describe(const struct emu *emu, uint32_t zno, struct zdev_zone *zone)

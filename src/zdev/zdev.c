@@ -4,7 +4,6 @@
  * through the ops table, or wait for an asynchronous operation.
  */
 #include <errno.h>
-#include <pthread.h>
 
 #include "zdev_i.h"
 
@@ -29,16 +28,9 @@ void zdev_submit(struct zdev *dev, struct zdev_io *io)
 	dev->ops->submit(dev, io);
 }
 
-/* One thread that waits for its io. */
-struct waiter {
-	pthread_mutex_t	lock;		/* guards done */
-	pthread_cond_t	cond;
-	bool		done;
-};
-
 static void wake_waiter(struct zdev_io *io)
 {
-	struct waiter *w = io->owner;
+	struct zdev_waiter *w = io->owner;
 
 	/* Signalled under the lock: the waiter's stack is gone right after. */
 	pthread_mutex_lock(&w->lock);
@@ -47,23 +39,32 @@ static void wake_waiter(struct zdev_io *io)
 	pthread_mutex_unlock(&w->lock);
 }
 
+void zdev_waiter_init(struct zdev_waiter *w, struct zdev_io *io)
+{
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->cond, NULL);
+	w->done = false;
+	io->done = wake_waiter;
+	io->owner = w;
+}
+
+void zdev_waiter_end(struct zdev_waiter *w)
+{
+	pthread_mutex_lock(&w->lock);
+	while (!w->done)
+		pthread_cond_wait(&w->cond, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	pthread_cond_destroy(&w->cond);
+	pthread_mutex_destroy(&w->lock);
+}
+
 ssize_t zdev_run(struct zdev *dev, struct zdev_io *io)
 {
-	struct waiter w = {
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER,
-	};
+	struct zdev_waiter w;
 
-	io->done = wake_waiter;
-	io->owner = &w;
+	zdev_waiter_init(&w, io);
 	zdev_submit(dev, io);
-
-	pthread_mutex_lock(&w.lock);
-	while (!w.done)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
-	pthread_cond_destroy(&w.cond);
-	pthread_mutex_destroy(&w.lock);
+	zdev_waiter_end(&w);
 	return io->result;
 }
 

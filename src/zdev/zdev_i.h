@@ -3,6 +3,8 @@
 #ifndef ZDEV_I_H
 #define ZDEV_I_H
 
+#include <pthread.h>
+
 #include "zonefsd/zdev.h"
 
 /* The rules for each call stand at its namesake in zonefsd/zdev.h. */
@@ -26,6 +28,15 @@ struct zdev {
 
 /* Set io->result and call io->done. No lock may be held. */
 void zdev_complete(struct zdev_io *io, ssize_t result);
+
+/* A thread that waits for its io: after init it is submitted, end returns when it is done. */
+struct zdev_waiter {
+	pthread_mutex_t	lock;		/* guards done */
+	pthread_cond_t	cond;
+	bool		done;
+};
+void zdev_waiter_init(struct zdev_waiter *w, struct zdev_io *io);
+void zdev_waiter_end(struct zdev_waiter *w);
 
 /* Bytes in io->iov; sets nothing. */
 size_t zdev_iov_len(const struct iovec *iov, int nr_iov);
