@@ -66,12 +66,13 @@ int zu_parse_size(const char *text, uint64_t *bytes)
 	return 0;
 }
 
-int zu_parse_u64(const char *text, uint64_t max, uint64_t *value)
+/* Digits and nothing else. */
+static int parse_number(const char *text, unsigned base, uint64_t max, uint64_t *value)
 {
 	uint64_t v;
 	int ret;
 
-	ret = parse_digits(&text, 10, max, &v);
+	ret = parse_digits(&text, base, max, &v);
 	if (ret)
 		return ret;
 	if (*text)
@@ -80,18 +81,19 @@ int zu_parse_u64(const char *text, uint64_t max, uint64_t *value)
 	return 0;
 }
 
+int zu_parse_u64(const char *text, uint64_t max, uint64_t *value)
+{
+	return parse_number(text, 10, max, value);
+}
+
 int zu_parse_octal(const char *text, uint32_t max, uint32_t *value)
 {
 	uint64_t v;
-	int ret;
+	int ret = parse_number(text, 8, max, &v);
 
-	ret = parse_digits(&text, 8, max, &v);
-	if (ret)
-		return ret;
-	if (*text)
-		return -EINVAL;
-	*value = (uint32_t)v;
-	return 0;
+	if (!ret)
+		*value = (uint32_t)v;
+	return ret;
 }
 
 char *zu_format_size(uint64_t bytes, char *buf, size_t len)
