@@ -32,17 +32,11 @@ static int is_empty(int dirfd)
 	struct dirent *entry;
 	bool empty = true;
 	DIR *dir;
-	int fd;
+	int ret;
 
-	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		int err = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return -err;
-	}
+	ret = dir_list(dirfd, &dir);
+	if (ret)
+		return ret;
 	while (empty && (entry = readdir(dir)))
 		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
 	closedir(dir);

@@ -32,6 +32,20 @@ static bool parse_name(const char *name, uint32_t *zno, bool *conv)
 	return !strcmp(name, dir_zone_name(again, *zno, *conv ? *zno + 1 : 0));
 }
 
+int dir_list(int dirfd, DIR **dir)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err;
+
+	*dir = fd < 0 ? NULL : fdopendir(fd);
+	if (*dir)
+		return 0;
+	err = errno;
+	if (fd >= 0)
+		close(fd);
+	return -err;
+}
+
 /*
  * The highest numbers; that no file is missing below them, the scan of all zones
  * finds out afterwards.
@@ -42,17 +56,11 @@ static int count_zones(int dirfd, struct zdev_geometry *g)
 	uint32_t zno;
 	bool conv;
 	DIR *dir;
-	int fd;
+	int ret;
 
-	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		int err = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return -err;
-	}
+	ret = dir_list(dirfd, &dir);
+	if (ret)
+		return ret;
 	g->nr_conv = g->nr_zones = 0;
 	while ((errno = 0, entry = readdir(dir))) {
 		if (!parse_name(entry->d_name, &zno, &conv))

@@ -15,6 +15,7 @@
 #ifndef ZDEV_DIR_I_H
 #define ZDEV_DIR_I_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -87,6 +88,9 @@ int dir_meta_add_bad(struct dir_meta *m, uint32_t first, uint32_t last, uint8_t 
 bool dir_meta_powercut(const struct dir_meta *m);
 
 /* ---- dir-derive.c ---- */
+
+/* What is in the directory, for closedir. 0 or -errno. */
+int dir_list(int dirfd, DIR **dir);
 
 /*
  * Fill g in from the zone files, as far as it is not set by hand (zone_size,
