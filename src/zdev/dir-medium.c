@@ -291,6 +291,14 @@ static int write_seq(struct dir *d, struct dir_fd *f, uint64_t pos,
 	return ret;
 }
 
+/* The open file of a zone that is about to change, until dir_fd_put. 0 or -errno. */
+static int change_file(struct dir *d, uint32_t zno, struct dir_fd **f)
+{
+	int ret = dir_begin(d);
+
+	return ret ? ret : dir_fd_get(d, zno, f);
+}
+
 static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 			 const struct iovec *iov, int nr_iov)
 {
@@ -299,9 +307,7 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 	size_t done = 0;
 	int ret;
 
-	ret = dir_begin(d);
-	if (!ret)
-		ret = dir_fd_get(d, zno, &f);
+	ret = change_file(d, zno, &f);
 	if (ret)
 		return ret;
 	if (zno < d->g.nr_conv) {
@@ -400,9 +406,7 @@ static int dir_set_wp(void *medium, uint32_t zno, uint64_t wp)
 	struct dir_fd *f;
 	int ret;
 
-	ret = dir_begin(d);
-	if (!ret)
-		ret = dir_fd_get(d, zno, &f);
+	ret = change_file(d, zno, &f);
 	if (ret)
 		return ret;
 	ret = shrink(d, zno, f->fd, wp);
@@ -457,9 +461,7 @@ static int dir_finish(void *medium, uint32_t zno)
 	struct dir_fd *f;
 	int ret;
 
-	ret = dir_begin(d);
-	if (!ret)
-		ret = dir_fd_get(d, zno, &f);
+	ret = change_file(d, zno, &f);
 	if (ret)
 		return ret;
 	ret = finish_file(d, zno, f->fd);

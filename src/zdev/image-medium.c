@@ -160,6 +160,14 @@ static ssize_t write_conv(struct image *img, uint32_t zno, uint64_t pos,
 	return write_data(img, zno, pos, iov, nr_iov, len);
 }
 
+/* Before anything new is stored in a zone: where its write pointer is. 0 or -errno. */
+static int change_zone(struct image *img, uint32_t zno, struct image_ptr *cur)
+{
+	int ret = image_prepare(img, zno);
+
+	return ret ? ret : image_ptr_get(img, zno, IMAGE_CURRENT, cur);
+}
+
 static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
 			   int nr_iov)
 {
@@ -170,9 +178,7 @@ static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iov
 
 	if (image_is_conv(&img->layout, zno))
 		return write_conv(img, zno, pos, iov, nr_iov, len);
-	ret = image_prepare(img, zno);
-	if (!ret)
-		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	ret = change_zone(img, zno, &cur);
 	if (ret)
 		return ret;
 	if (pos != cur.wp || len > img->layout.geo.zone_capacity - pos)
@@ -271,9 +277,7 @@ static int image_reset(void *m, uint32_t zno)
 	/* Nothing was stored since the last reset. */
 	if (image_is_stale(img, zno))
 		return image_check_failed(img);
-	ret = image_prepare(img, zno);
-	if (!ret)
-		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &p);
+	ret = change_zone(img, zno, &p);
 	if (!ret)
 		ret = image_resets_get(img, zno, &resets);
 	if (ret)
@@ -300,9 +304,7 @@ static int image_finish(void *m, uint32_t zno)
 	struct image_ptr cur;
 	int ret;
 
-	ret = image_prepare(img, zno);
-	if (!ret)
-		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	ret = change_zone(img, zno, &cur);
 	if (ret)
 		return ret;
 	/* What lies behind the pointer is about to become readable. */
@@ -342,9 +344,7 @@ static int image_put_tail(void *m, uint32_t zno, uint64_t wp, const void *data,
 	struct image_ptr cur;
 	int ret;
 
-	ret = image_prepare(img, zno);
-	if (!ret)
-		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &cur);
+	ret = change_zone(img, zno, &cur);
 	if (ret)
 		return ret;
 	if (wp != cur.wp || wp == img->layout.geo.zone_capacity ||
@@ -367,9 +367,7 @@ static int image_set_wp(void *m, uint32_t zno, uint64_t wp)
 	struct image_ptr p;
 	int ret;
 
-	ret = image_prepare(img, zno);
-	if (!ret)
-		ret = image_ptr_get(img, zno, IMAGE_CURRENT, &p);
+	ret = change_zone(img, zno, &p);
 	if (ret)
 		return ret;
 	if (wp > p.wp)
