@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The life of a block device, and the checks before an operation is queued. */
 #include <errno.h>
-#include <inttypes.h>
 #include <libzbd/zbd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +31,7 @@ ssize_t blk_result(ssize_t ret)
 
 ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t ret)
 {
-	char text[128];
-	const char *cause = strerror_r((int)-ret, text, sizeof(text));
-
-	if (zno == ZDEV_ALL_ZONES)
-		zlog(b->p.log, ZLOG_ERR, "%s: %s: %s", b->path, what, cause);
-	else
-		zlog(b->p.log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", b->path, zno, what,
-		     cause);
+	zdev_log_failure(b->p.log, b->path, zno, what, ret);
 	return blk_result(ret);
 }
 

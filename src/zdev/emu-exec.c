@@ -6,7 +6,6 @@
  * writes queued behind are judged by what is really there.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "emu_i.h"
@@ -31,14 +30,7 @@ static ssize_t medium_result(ssize_t ret)
 
 static ssize_t failed(struct emu *emu, uint32_t zno, const char *what, ssize_t ret)
 {
-	char text[128];
-	const char *cause = strerror_r((int)-ret, text, sizeof(text));
-
-	if (zno == ZDEV_ALL_ZONES)
-		zlog(emu->log, ZLOG_ERR, "%s: %s: %s", emu->path, what, cause);
-	else
-		zlog(emu->log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", emu->path,
-		     zno, what, cause);
+	zdev_log_failure(emu->log, emu->path, zno, what, ret);
 	return medium_result(ret);
 }
 
@@ -80,6 +72,21 @@ static int reload_if_stale(struct emu *emu, uint32_t zno)
 	stale = emu->conds.zones[zno].stale;
 	pthread_mutex_unlock(&emu->lock);
 	return stale ? reload(emu, zno) : 0;
+}
+
+/* The zone's write pointer and condition, in its turn. 0 or -EIO. */
+static int known_state(struct emu *emu, uint32_t zno, uint64_t *wp, uint8_t *cond)
+{
+	const struct emu_zone *z = &emu->conds.zones[zno];
+	int ret = reload_if_stale(emu, zno);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&emu->lock);
+	*wp = z->wp;
+	*cond = z->cond;
+	pthread_mutex_unlock(&emu->lock);
+	return 0;
 }
 
 static int flush(struct emu *emu, uint32_t zno)
@@ -196,18 +203,13 @@ static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
 /* Not a change of the zone: a failure leaves nothing in doubt, a full disk is no fault. */
 static ssize_t exec_reserve(struct emu *emu, struct zdev_io *io)
 {
-	const struct emu_zone *z = &emu->conds.zones[io->zno];
 	uint64_t wp, pos = io->pos, end;
 	uint8_t cond;
 	int ret;
 
-	ret = reload_if_stale(emu, io->zno);
+	ret = known_state(emu, io->zno, &wp, &cond);
 	if (ret)
 		return ret;
-	pthread_mutex_lock(&emu->lock);
-	wp = z->wp;
-	cond = z->cond;
-	pthread_mutex_unlock(&emu->lock);
 	if (cond == BLK_ZONE_COND_READONLY || cond == BLK_ZONE_COND_OFFLINE)
 		return -EIO;
 	if (!emu->ops->reserve)
@@ -336,18 +338,13 @@ ssize_t emu_call_set_cond(struct emu *emu, struct emu_call *call)
 
 ssize_t emu_call_get_tail(struct emu *emu, struct emu_call *call)
 {
-	struct emu_zone *z = &emu->conds.zones[call->zno];
 	uint64_t wp;
 	uint8_t cond;
 	ssize_t ret;
 
-	ret = reload_if_stale(emu, call->zno);
+	ret = known_state(emu, call->zno, &wp, &cond);
 	if (ret)
 		return ret;
-	pthread_mutex_lock(&emu->lock);
-	wp = z->wp;
-	cond = z->cond;
-	pthread_mutex_unlock(&emu->lock);
 	if (cond == BLK_ZONE_COND_OFFLINE)
 		return -EIO;
 	if (cond == BLK_ZONE_COND_FULL)

@@ -4,6 +4,8 @@
  * through the ops table, or wait for an asynchronous operation.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <string.h>
 
 #include "zdev_i.h"
 
@@ -21,6 +23,18 @@ size_t zdev_iov_len(const struct iovec *iov, int nr_iov)
 	for (i = 0; i < nr_iov; i++)
 		len += iov[i].iov_len;
 	return len;
+}
+
+void zdev_log_failure(const struct zlog *log, const char *path, uint32_t zno,
+		      const char *what, ssize_t ret)
+{
+	char text[128];
+	const char *cause = strerror_r((int)-ret, text, sizeof(text));
+
+	if (zno == ZDEV_ALL_ZONES)
+		zlog(log, ZLOG_ERR, "%s: %s: %s", path, what, cause);
+	else
+		zlog(log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", path, zno, what, cause);
 }
 
 void zdev_submit(struct zdev *dev, struct zdev_io *io)

@@ -38,6 +38,10 @@ struct zdev_waiter {
 void zdev_waiter_init(struct zdev_waiter *w, struct zdev_io *io);
 void zdev_waiter_end(struct zdev_waiter *w);
 
+/* Log that `what` on zone zno (or ZDEV_ALL_ZONES) of path ended with ret, a -errno. */
+void zdev_log_failure(const struct zlog *log, const char *path, uint32_t zno,
+		      const char *what, ssize_t ret);
+
 /* Bytes in io->iov; sets nothing. */
 size_t zdev_iov_len(const struct iovec *iov, int nr_iov);
 
