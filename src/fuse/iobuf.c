@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "fuse_i.h"
+#include "zonefsd/map.h"
 
 #define IOBUF_HEAD	4096	/* struct iobuf and, at its end, FUSE's headers */
 #define IOBUF_IN	80	/* fuse_in_header + fuse_write_in */
@@ -66,19 +67,11 @@ static char *map(size_t size)
  */
 static char *map_huge(void)
 {
-	char *p = map(IOBUF_HUGE_SIZE + IOBUF_HUGE), *base;
-	size_t before;
+	char *base = zmap_aligned(IOBUF_HUGE_SIZE, IOBUF_HEAD, IOBUF_HUGE,
+				  PROT_READ | PROT_WRITE);
 
-	if (!p)
-		return NULL;
-	base = (char *)(((uintptr_t)p + IOBUF_HEAD + IOBUF_HUGE - 1) &
-			~(uintptr_t)(IOBUF_HUGE - 1)) - IOBUF_HEAD;
-	before = base - p;
-	if (before)
-		munmap(p, before);
-	if (before < IOBUF_HUGE)
-		munmap(base + IOBUF_HUGE_SIZE, IOBUF_HUGE - before);
-	madvise(base + IOBUF_HEAD, IOBUF_HUGE, MADV_HUGEPAGE);
+	if (base)
+		madvise(base + IOBUF_HEAD, IOBUF_HUGE, MADV_HUGEPAGE);
 	return base;
 }
 

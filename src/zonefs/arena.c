@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "arena_i.h"
-#include "zonefsd/units.h"
+#include "zonefsd/map.h"
 
 #ifndef MADV_COLLAPSE		/* Linux 6.1 */
 #define MADV_COLLAPSE	25
@@ -73,24 +73,16 @@ static int make_file(struct arena *a, const struct arena_head *h)
 /* Map the file where its chunks can become huge pages. */
 static int map_file(struct arena *a)
 {
-	size_t room = a->size + ARENA_CHUNK, before;
-	char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t end = zu_round_down(a->size + 4095, 4096);
+	void *room = zmap_aligned(a->size, 0, ARENA_CHUNK, PROT_NONE);
 
-	if (p == MAP_FAILED)
+	if (!room)
 		return -errno;
-	before = (ARENA_CHUNK - (uintptr_t)p % ARENA_CHUNK) % ARENA_CHUNK;
-	a->base = mmap(p + before, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		       a->fd, 0);
+	a->base = mmap(room, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a->fd, 0);
 	if (a->base == MAP_FAILED) {
 		a->base = NULL;
-		munmap(p, room);
+		munmap(room, a->size);
 		return -ENOMEM;
 	}
-	if (before)
-		munmap(p, before);
-	if (before + end < room)
-		munmap(a->base + end, room - before - end);
 	return 0;
 }
 
