@@ -7,13 +7,45 @@
 #ifndef DMZ_I_H
 #define DMZ_I_H
 
+#include <endian.h>
+#include <string.h>
+
 #include "zonefsd/dmz.h"
 
-#define DMZ_MAGIC		0x5A424444u
+#define DMZ_MAGIC		0x445A4244u
 #define DMZ_NONE		UINT32_MAX	/* no zone in a map entry; no zone at all */
 #define DMZ_MAP_PER_BLOCK	512u		/* entries */
 #define DMZ_BITS_PER_BLOCK	32768u
 #define DMZ_DEFAULT_RESERVED	16u
+
+/* All integers on disk are little endian, and need not be aligned in memory. */
+static inline uint32_t dmz_get32(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
+static inline uint64_t dmz_get64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+static inline void dmz_put32(void *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+static inline void dmz_put64(void *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, sizeof(v));
+}
 
 enum dmz_zone_kind {
 	DMZ_KIND_RANDOM,	/* conventional zone of a zoned device */
@@ -89,6 +121,17 @@ struct dmz_set {
  */
 int dmz_sets_load(struct dmz_devs *devs, const struct zdev_zone *zones, const uint8_t *kinds,
 		  struct dmz_set set[2], struct zerr *e);
+
+/* The same without the tertiary super blocks, for who would repair those. */
+int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const uint8_t *kinds,
+		  struct dmz_set set[2], struct zerr *e);
+
+/*
+ * Read and verify the super block of later device i beside that of a set, main.
+ * 0, -EINVAL (damaged), -ENOTUNIQ (of another target) or -errno, with *e. Blocks.
+ */
+int dmz_tertiary_load(struct dmz_devs *devs, uint32_t i, const struct dmz_super *main,
+		      struct dmz_super *sb, struct zerr *e);
 
 /*
  * Read or write nr blocks of the set that starts at zone first_zone, from block
