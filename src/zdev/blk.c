@@ -40,6 +40,8 @@ ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t 
 	else
 		zlog(b->p.log, ZLOG_ERR, "%s: zone %" PRIu32 ": %s: %s", b->path, zno, what,
 		     cause);
+	if (b->p.is_file && (ret == -ENOSPC || ret == -EDQUOT))
+		return -ENOSPC;
 	return blk_result(ret);
 }
 
@@ -92,6 +94,10 @@ static int check(const struct blk *b, struct zdev_io *io)
 		return b->tails.nr ? 0 : -EOPNOTSUPP;
 	case ZDEV_FLUSH:
 		return 0;
+	case ZDEV_COPY:
+		return zdev_check_copy(&b->dev.info, io, blk_is_seq(b, io->zno));
+	case ZDEV_DISCARD:
+		return zdev_check_discard(&b->dev.info, io, blk_is_seq(b, io->zno));
 	case ZDEV_RESERVE:
 	case ZDEV_RESET:
 	case ZDEV_FINISH:
@@ -111,6 +117,10 @@ static void blk_submit(struct zdev *dev, struct zdev_io *io)
 	/* Nothing can be dirty, and a descriptor for reading may not flush. */
 	if (ret || (io->op == ZDEV_FLUSH && b->p.read_only))
 		zdev_complete(io, ret);
+	else if (io->op == ZDEV_COPY && !b->p.is_file)
+		zdev_complete(io, -EOPNOTSUPP);		/* the kernel has no call for it */
+	else if (io->op == ZDEV_COPY || io->op == ZDEV_DISCARD)
+		blk_queue_space(b, io);
 	else if (io->op == ZDEV_READ || io->op == ZDEV_FLUSH || !blk_is_seq(b, io->zno))
 		blk_io_start(b, io);
 	else
@@ -136,7 +146,10 @@ static int blk_close(struct zdev *dev)
 	struct blk *b = to_blk(dev);
 	int ret = blk_queue_stop(b);
 
-	zbd_close(b->p.fd);
+	if (b->p.regular)
+		close(b->p.fd);
+	else
+		zbd_close(b->p.fd);
 	/* Who waits for the lock may claim the device: the lock goes last. */
 	if (b->p.claim_fd >= 0)
 		close(b->p.claim_fd);
@@ -158,7 +171,7 @@ static const struct zdev_ops blk_ops = {
 static void fill_info(struct blk *b)
 {
 	b->dev.info = (struct zdev_info) {
-		.backend = "blk",
+		.backend = b->p.regular ? "regular" : "blk",
 		.path = b->path,
 		.block_size = b->p.block_size,
 		.size = b->p.size,
@@ -168,6 +181,7 @@ static void fill_info(struct blk *b)
 		.max_active = b->p.max_active,
 		.max_io = ZDEV_MAX_IO,
 		.read_only = b->p.read_only,
+		.emulated = b->p.is_file,
 	};
 }
 

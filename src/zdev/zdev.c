@@ -24,6 +24,42 @@ size_t zdev_iov_len(const struct iovec *iov, int nr_iov)
 	return len;
 }
 
+/* Does [pos, pos + bytes) lie in zone zno? */
+static bool in_zone(const struct zdev_info *info, uint32_t zno, uint64_t pos, uint64_t bytes)
+{
+	uint64_t left, size;
+
+	if (zno >= info->nr_zones)
+		return false;
+	left = info->size - zno * info->zone_size;
+	size = left < info->zone_size ? left : info->zone_size;
+	return pos <= size && bytes <= size - pos;
+}
+
+int zdev_check_copy(const struct zdev_info *info, const struct zdev_io *io, bool seq)
+{
+	uint64_t apart = io->pos > io->src_pos ? io->pos - io->src_pos : io->src_pos - io->pos;
+
+	if (!io->bytes || io->bytes > info->max_io ||
+	    ((io->bytes | io->pos | io->src_pos) & (info->block_size - 1)))
+		return -EINVAL;
+	if (!in_zone(info, io->src_zno, io->src_pos, io->bytes))
+		return -EINVAL;
+	if (io->zno == io->src_zno && apart < io->bytes)
+		return -EINVAL;
+	/* A sequential zone's capacity, and where it takes data, depend on its state: EIO. */
+	return seq || in_zone(info, io->zno, io->pos, io->bytes) ? 0 : -EINVAL;
+}
+
+int zdev_check_discard(const struct zdev_info *info, const struct zdev_io *io, bool seq)
+{
+	if (seq)
+		return -EIO;
+	if (!io->bytes || ((io->bytes | io->pos) & (info->block_size - 1)))
+		return -EINVAL;
+	return in_zone(info, io->zno, io->pos, io->bytes) ? 0 : -EINVAL;
+}
+
 void zdev_submit(struct zdev *dev, struct zdev_io *io)
 {
 	dev->ops->submit(dev, io);

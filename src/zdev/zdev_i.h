@@ -27,6 +27,13 @@ struct zdev {
 /* Set io->result and call io->done. No lock may be held. */
 void zdev_complete(struct zdev_io *io, ssize_t result);
 
+/*
+ * 0, or what is wrong with a COPY or DISCARD to an existing zone whatever state it
+ * is in. seq: it is sequential. The caller checks that the device is writable.
+ */
+int zdev_check_copy(const struct zdev_info *info, const struct zdev_io *io, bool seq);
+int zdev_check_discard(const struct zdev_info *info, const struct zdev_io *io, bool seq);
+
 /* Bytes in io->iov; sets nothing. */
 size_t zdev_iov_len(const struct iovec *iov, int nr_iov);
 
