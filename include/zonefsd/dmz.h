@@ -66,6 +66,25 @@ struct dmz_super {
 	uint8_t		dev_uuid[16];
 };
 
+/* What is on a device, without a look at map and bitmaps. */
+struct dmz_status {
+	struct dmz_super super;		/* of the set that wins */
+	uint64_t	size;		/* of the disk, in bytes */
+	int		winner;		/* 0 or 1 */
+	bool		needs_sync;	/* one set is bad or older; their contents may differ yet */
+	struct {
+		bool		good;
+		uint64_t	gen;	/* if good */
+		char		why[160];	/* if not */
+	} set[2];
+};
+
+/*
+ * 0 or -errno with *e: -ENODEV when the format is another, -EINVAL when it is
+ * damaged or the devices do not belong together. Blocks.
+ */
+int dmz_status(struct dmz_devs *devs, struct dmz_status *st, struct zerr *e);
+
 struct dmz_format_opts {
 	const char	*label;		/* NULL: "dmz-" and the last part of the path, cut to 30 */
 	uint32_t	nr_reserved_seq; /* 0: the default, 16 */

@@ -14,8 +14,6 @@
 
 #define REPORT_CHUNK	4096u	/* zones asked for at a time */
 
-/* ---- what the format cannot carry ---- */
-
 /* How a device is called in messages. */
 static const char *dev_name(const struct zdev *dev)
 {
@@ -23,6 +21,13 @@ static const char *dev_name(const struct zdev *dev)
 
 	return path[0] ? path : "device";
 }
+
+const char *dmz_dev_path(const struct dmz_devs *devs, uint32_t i)
+{
+	return dev_name(devs->dev[i].zdev);
+}
+
+/* ---- what the format cannot carry ---- */
 
 static int check_zone(const struct zdev *dev, uint32_t zno, const struct zdev_zone *z,
 		      struct zerr *e)

@@ -10,13 +10,6 @@ static uint64_t div_up(uint64_t n, uint64_t by)
 	return (n + by - 1) / by;
 }
 
-static const char *first_path(const struct dmz_devs *devs)
-{
-	const char *path = zdev_info(devs->dev[0].zdev)->path;
-
-	return path[0] ? path : "device";
-}
-
 uint32_t dmz_meta_zones(const struct dmz_devs *devs, const struct dmz_super *sb)
 {
 	return (uint32_t)div_up(sb->nr_meta_blocks, devs->zone_blocks);
@@ -53,7 +46,7 @@ static struct count count_zones(const struct dmz_devs *devs, const struct zdev_z
 static int compute(const struct dmz_devs *devs, struct count n, uint32_t reserved,
 		   struct dmz_super *sb, struct zerr *e)
 {
-	const char *path = first_path(devs);
+	const char *path = dmz_dev_path(devs, 0);
 	uint64_t bitmap = (uint64_t)devs->nr_zones * devs->bitmap_blocks;
 	uint64_t bz = div_up(bitmap, devs->zone_blocks), map, mz;
 
@@ -103,7 +96,7 @@ static int place_sets(const struct dmz_devs *devs, const struct zdev_zone *zones
 		if (zone >= end || !is_random(kinds[zone]) || dmz_zone_bad(&zones[zone]))
 			return zerr_set(e, EINVAL, "%s: metadata needs %" PRIu32 " good "
 					"conventional zones in a row from zone %" PRIu32 " on, "
-					"zone %" PRIu32 " is none", first_path(devs), 2 * mz,
+					"zone %" PRIu32 " is none", dmz_dev_path(devs, 0), 2 * mz,
 					first, zone);
 	for (; zone < devs->nr_zones; zone++)
 		left += is_random(kinds[zone]) && !dmz_zone_bad(&zones[zone]);
@@ -113,7 +106,7 @@ static int place_sets(const struct dmz_devs *devs, const struct zdev_zone *zones
 			!dmz_zone_bad(&zones[devs->dev[i].first_zone]);
 	if (!left)
 		return zerr_set(e, EINVAL, "%s: metadata leaves no conventional zone for data%s",
-				first_path(devs), devs->nr > 1 ? "" :
+				dmz_dev_path(devs, 0), devs->nr > 1 ? "" :
 				": put a regular device in front of it");
 	*first_meta = first;
 	return 0;

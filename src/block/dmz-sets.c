@@ -21,13 +21,6 @@ struct finder {
 	bool		magic_seen;
 };
 
-static const char *dev_path(const struct dmz_devs *devs, uint32_t i)
-{
-	const char *path = zdev_info(devs->dev[i].zdev)->path;
-
-	return path[0] ? path : "device";
-}
-
 static bool can_hold_meta(const struct finder *f, uint64_t zone)
 {
 	return zone < f->devs->dev[0].nr_zones &&
@@ -234,20 +227,20 @@ int dmz_tertiary_load(struct dmz_devs *devs, uint32_t i, const struct dmz_super 
 	int ret;
 
 	if (!block)
-		return zerr_errno(e, ENOMEM, "%s", dev_path(devs, i));
+		return zerr_errno(e, ENOMEM, "%s", dmz_dev_path(devs, i));
 	ret = dmz_set_read(devs, zone, 0, 1, block);
 	if (ret) {
 		free(block);
-		return zerr_errno(e, -ret, "%s: reading the super block", dev_path(devs, i));
+		return zerr_errno(e, -ret, "%s: reading the super block", dmz_dev_path(devs, i));
 	}
 	ret = dmz_super_decode(block, (uint64_t)zone * devs->zone_blocks, sb, &why);
 	free(block);
 	if (ret)
-		return zerr_set(e, EINVAL, "%s: %s", dev_path(devs, i),
+		return zerr_set(e, EINVAL, "%s: %s", dmz_dev_path(devs, i),
 				ret == -ENODEV ? "has no super block" : why.msg);
 	if (sb->version < 2 || memcmp(sb->uuid, main->uuid, sizeof(sb->uuid)))
 		return zerr_set(e, ENOTUNIQ, "%s: belongs to another target than %s",
-				dev_path(devs, i), dev_path(devs, 0));
+				dmz_dev_path(devs, i), dmz_dev_path(devs, 0));
 	return 0;
 }
 
@@ -276,11 +269,11 @@ int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 	int ret;
 
 	if (!f.block)
-		return zerr_errno(e, ENOMEM, "%s", dev_path(devs, 0));
+		return zerr_errno(e, ENOMEM, "%s", dmz_dev_path(devs, 0));
 	ret = load_sets(&f, set);
 	free(f.block);
 	if (ret)
-		return zerr_errno(e, -ret, "%s: reading the super blocks", dev_path(devs, 0));
+		return zerr_errno(e, -ret, "%s: reading the super blocks", dmz_dev_path(devs, 0));
 	if (set[0].good && set[1].good)
 		return set[1].super.gen > set[0].super.gen;
 	if (set[0].good || set[1].good) {
@@ -292,11 +285,11 @@ int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 	}
 	if (devs->nr == 1 && dmz_probe(devs->dev[0].zdev) == 2)
 		return zerr_set(e, EINVAL, "%s: is a later device of several: name the regular "
-				"device before it", dev_path(devs, 0));
+				"device before it", dmz_dev_path(devs, 0));
 	if (!f.magic_seen)
-		return zerr_set(e, ENODEV, "%s: holds no dm-zoned format", dev_path(devs, 0));
+		return zerr_set(e, ENODEV, "%s: holds no dm-zoned format", dmz_dev_path(devs, 0));
 	return zerr_set(e, EINVAL, "%s: no valid metadata: set 0: %s; set 1: %s",
-			dev_path(devs, 0), set[0].why, set[1].why);
+			dmz_dev_path(devs, 0), set[0].why, set[1].why);
 }
 
 int dmz_sets_load(struct dmz_devs *devs, const struct zdev_zone *zones, const uint8_t *kinds,
@@ -309,4 +302,32 @@ int dmz_sets_load(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 		return winner;
 	ret = load_tertiaries(devs, zones, &set[winner].super, e);
 	return ret ? ret : winner;
+}
+
+int dmz_status(struct dmz_devs *devs, struct dmz_status *st, struct zerr *e)
+{
+	struct zdev_zone *zones = calloc(devs->nr_zones, sizeof(*zones));
+	uint8_t *kinds = calloc(devs->nr_zones, 1);
+	struct dmz_set set[2];
+	int i, ret = zones && kinds ? dmz_devs_report(devs, zones, kinds) : -ENOMEM;
+
+	memset(st, 0, sizeof(*st));
+	if (ret)
+		zerr_errno(e, -ret, "%s", dmz_dev_path(devs, 0));
+	else
+		ret = dmz_sets_load(devs, zones, kinds, set, e);
+	free(kinds);
+	free(zones);
+	if (ret < 0)
+		return ret;
+	st->winner = ret;
+	st->super = set[ret].super;
+	st->size = st->super.nr_chunks * devs->zone_size;
+	st->needs_sync = !set[0].good || !set[1].good || set[0].super.gen != set[1].super.gen;
+	for (i = 0; i < 2; i++) {
+		st->set[i].good = set[i].good;
+		st->set[i].gen = set[i].good ? set[i].super.gen : 0;
+		memcpy(st->set[i].why, set[i].why, sizeof(st->set[i].why));
+	}
+	return 0;
 }

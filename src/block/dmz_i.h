@@ -70,6 +70,9 @@ struct dmz_devs {
 	uint32_t	bitmap_blocks;	/* BPZ, a zone */
 };
 
+/* What device i is called in messages. */
+const char *dmz_dev_path(const struct dmz_devs *devs, uint32_t i);
+
 /* The device of zone id `zone` (< nr_zones); *zno is its number there. */
 struct zdev *dmz_zone_dev(const struct dmz_devs *devs, uint32_t zone, uint32_t *zno);
 
