@@ -77,8 +77,12 @@ struct block_io {
 	void		*owner;		/* the caller's own */
 
 	ssize_t		result;
-	void		*priv;		/* block's, from submit to done */
-	struct block_io	*next;		/* likewise */
+	/* Private to block from submit to done. */
+	struct block_io	*next;
+	uint64_t	at;		/* bytes of it that were cut into parts */
+	uint32_t	pending;	/* parts that are not done, and one while it is cut */
+	int		error;		/* the first one */
+	bool		commit;		/* must be committed before it is done */
 };
 
 /* Start io. Never fails, does not block on the devices. */
