@@ -27,7 +27,7 @@ ALL_CFLAGS	= -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread -fPIE \
 ALL_LDFLAGS	= -pthread -pie $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
 # One archive a layer, in link order: a layer knows only those behind it.
-LAYERS		:= zonefs zdev util
+LAYERS		:= zonefs block zdev util
 ARCHIVES	:= $(LAYERS:%=$(BUILD)/lib%.a)
 SBIN		:= zonefsd zonefsctl zonefs-losetup
 HELPERS		:= mount.fuse.zonefsd umount.fuse.zonefsd

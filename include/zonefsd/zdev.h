@@ -34,7 +34,7 @@ struct zdev;
 
 /* Constant while the device is open. All sizes in bytes. */
 struct zdev_info {
-	const char	*backend;	/* "dir", "image", "blk", "mem" */
+	const char	*backend;	/* "dir", "image", "blk", "mem", "regular" */
 	const char	*path;		/* real path, "" for mem */
 	uint8_t		uuid[16];	/* all zero where the device has none */
 	uint32_t	block_size;	/* logical block = write granularity: 512 or 4096 */
@@ -72,6 +72,8 @@ enum zdev_op {
 	ZDEV_FLUSH,	/* zno or ZDEV_ALL_ZONES: what completed before is durable after */
 	ZDEV_PUT_TAIL,	/* see zdev_get_tail */
 	ZDEV_RESERVE,	/* sequential zone: see zdev_reserve */
+	ZDEV_COPY,	/* see zdev_io: by the device itself, without data passing through us */
+	ZDEV_DISCARD,	/* conventional zone: the space is given back, reads as zeros */
 };
 
 /*
@@ -91,6 +93,10 @@ enum zdev_op {
  *   -EPERM       device opened read-only
  *   -ENODATA, -EREMOTEIO, -EILSEQ, -ETIMEDOUT, -ENOLINK  block devices: as -EIO, but
  *                the kernel knows more of the failing medium
+ *   -EOPNOTSUPP  COPY, DISCARD: cannot be done here or now, nothing was written
+ * COPY writes `bytes` bytes (at most ZDEV_MAX_IO) as a WRITE at pos would, taken from
+ * src_pos of src_zno, and may not overlap itself. Whoever submits it must be ready to
+ * copy by hand after any error.
  * A WRITE is all or nothing for the caller: after any error re-read the write
  * pointer with zdev_report(), part of the data may be on the medium. A READ
  * past the write pointer returns zero bytes there; never short inside a zone.
@@ -102,7 +108,9 @@ struct zdev_io {
 	uint64_t	pos;		/* bytes from the zone's start */
 	const struct iovec *iov;	/* READ, WRITE, APPEND, PUT_TAIL */
 	int		nr_iov;
-	uint64_t	bytes;		/* RESERVE */
+	uint64_t	bytes;		/* RESERVE, COPY, DISCARD: a block multiple for the latter two */
+	uint32_t	src_zno;	/* COPY: another zone or range of the same device */
+	uint64_t	src_pos;	/* COPY: bytes from the source zone's start */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 
@@ -193,6 +201,15 @@ struct zdev_open_opts {
  */
 int zdev_open(const char *path, const struct zdev_open_opts *opts,
 	      struct zdev **dev, struct zerr *e);
+
+/*
+ * Open an ordinary file or an ordinary block device as if it had conventional
+ * zones of zone_size bytes (a power of two) only; the last one may be smaller.
+ * Locks, errors and opts as zdev_open; -EINVAL also when it is zoned or empty.
+ * Blocks.
+ */
+int zdev_regular_open(const char *path, uint64_t zone_size,
+		      const struct zdev_open_opts *opts, struct zdev **dev, struct zerr *e);
 
 /*
  * Flush everything, mark the device clean, release it and free dev, also when

@@ -2,7 +2,8 @@
 /*
  * Data and flushes of a block device, by libaio on a descriptor with O_DIRECT.
  * Each operation in flight has a slot, of which there are as many as the device
- * takes requests, lest io_submit waits for one; the rest wait here.
+ * takes requests, lest io_submit waits for one; the rest wait here. A descriptor
+ * without O_DIRECT would have io_submit wait for all: there workers do each part.
  */
 #include <errno.h>
 #include <linux/fs.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "blk_i.h"
 
@@ -124,6 +126,10 @@ static void submit(struct blk *b, struct blk_slot *s)
 	int ret;
 
 	prepare(b, s);
+	if (b->p.buffered) {
+		blk_queue_slot(b, s);
+		return;
+	}
 	/* The reaper's load of it orders what we wrote to *s before what it reads. */
 	atomic_fetch_add_explicit(&b->submits, 1, memory_order_release);
 	do
@@ -133,7 +139,7 @@ static void submit(struct blk *b, struct blk_slot *s)
 		return;
 	/* Not completed here: each would start the next one, deeper on the stack. */
 	s->res = ret == -EAGAIN || !ret ? -ENOMEM : ret;
-	blk_queue_refused(b, s);
+	blk_queue_slot(b, s);
 }
 
 /* Start io in slot s. Its length is checked, a write has its place. */
@@ -142,6 +148,7 @@ static void start(struct blk *b, struct blk_slot *s, struct zdev_io *io)
 	s->io = io;
 	s->done = 0;
 	s->part = 0;
+	s->res = 0;
 	s->bounce = NULL;
 	if (io->op == ZDEV_FLUSH) {
 		s->flush = blk_tail_flush_begins(b);
@@ -149,7 +156,7 @@ static void start(struct blk *b, struct blk_slot *s, struct zdev_io *io)
 		s->bounce = aligned_alloc(PAGE, (s->len + PAGE - 1) & ~(size_t)(PAGE - 1));
 		if (!s->bounce) {
 			s->res = -ENOMEM;
-			blk_queue_refused(b, s);
+			blk_queue_slot(b, s);
 			return;
 		}
 		if (io->op != ZDEV_READ)
@@ -252,7 +259,7 @@ static ssize_t conclude(struct blk *b, struct blk_slot *s, ssize_t ret)
 		ret = blk_failed(b, io->zno, name_of(io->op), ret);
 	if (is_ordered(b, io)) {
 		blk_zone_end_write(b, io, ret);
-	} else if (ret < 0 && io->op != ZDEV_FLUSH) {
+	} else if (ret < 0 && io->op != ZDEV_FLUSH && !b->p.regular) {
 		pthread_mutex_lock(&b->lock);
 		b->zones[io->zno].stale = true;
 		pthread_mutex_unlock(&b->lock);
@@ -305,16 +312,14 @@ static void end(struct blk *b, struct blk_slot *s, ssize_t ret)
 		blk_queue_next(b, zno);
 }
 
-void blk_io_refused(struct blk *b, struct blk_slot *s)
-{
-	end(b, s, s->res);
-}
-
 /* An event: res is bytes or -errno of the part in flight. */
 static void arrived(struct blk *b, struct blk_slot *s, ssize_t res)
 {
-	/* A direct transfer ends early only where the device fails or ends. */
-	if (res >= 0 && (size_t)res != s->part)
+	/*
+	 * A direct transfer ends early only where the device fails or ends. One of a
+	 * file may find the disk full: the next call for the rest says so.
+	 */
+	if (res >= 0 && (size_t)res != s->part && !(res && b->p.is_file))
 		res = -EIO;
 	if (res > 0)
 		s->done += (size_t)res;
@@ -322,6 +327,33 @@ static void arrived(struct blk *b, struct blk_slot *s, ssize_t res)
 		submit(b, s);
 	else
 		end(b, s, res < 0 ? res : 0);
+}
+
+/* What the kernel would do with the prepared s->cb. */
+static ssize_t move_part(struct blk *b, struct blk_slot *s)
+{
+	const struct zdev_io *io = s->io;
+	int nr = (int)s->cb.u.c.nbytes;
+	off_t off = s->cb.u.c.offset;
+	ssize_t ret;
+
+	do {
+		if (io->op == ZDEV_FLUSH)
+			ret = fdatasync(b->p.fd);
+		else if (io->op == ZDEV_READ)
+			ret = preadv(b->p.fd, s->iov, nr, off);
+		else
+			ret = pwritev2(b->p.fd, s->iov, nr, off, io->fua ? RWF_DSYNC : 0);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : ret;
+}
+
+void blk_io_slot(struct blk *b, struct blk_slot *s)
+{
+	if (s->res)
+		end(b, s, s->res);
+	else
+		arrived(b, s, move_part(b, s));
 }
 
 void *blk_io_reap(void *arg)

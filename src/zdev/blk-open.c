@@ -99,12 +99,9 @@ static bool find_holder(dev_t rdev, const char *path, struct zerr *e)
 	return found;
 }
 
-/*
- * Keep the others away: *fd, or -1 for a reader beside another. 0 or -errno with *e.
- * The test of O_EXCL comes first, as it is the one without a race.
- */
-static int claim(dev_t rdev, const char *path, bool read_only, int *fd, struct zerr *e)
+int blk_claim(dev_t rdev, const char *path, bool read_only, int *fd, struct zerr *e)
 {
+	/* First, as this is the test without a race. */
 	*fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
 	if (*fd >= 0)
 		return 0;
@@ -130,7 +127,7 @@ static int check_kind(int fd, const char *path, bool read_only, struct zerr *e)
 	return 0;
 }
 
-static int check_limits(const struct blk_params *p, struct zerr *e)
+int blk_check_params(const struct blk_params *p, struct zerr *e)
 {
 	uint64_t nr;
 
@@ -151,22 +148,24 @@ static int check_limits(const struct blk_params *p, struct zerr *e)
 	return 0;
 }
 
-/* Limits that libzbd does not know. */
-static void read_limits(struct blk_params *p, dev_t rdev, const struct zbd_info *info)
+/* What a sequential zone takes; 512e disks write 4096 bytes there. */
+static uint32_t write_granularity(dev_t rdev, const struct zbd_info *info)
+{
+	uint64_t v = sysfs_number(rdev, "queue/zone_write_granularity", 0);
+
+	/* 0: not said. */
+	if (!v && info->model == ZBD_DM_HOST_MANAGED)
+		v = info->pblock_size;
+	return v > info->lblock_size && v <= 4096 ? (uint32_t)v : info->lblock_size;
+}
+
+void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock)
 {
 	unsigned short max_sect = 0;
 	uint64_t v;
 
-	/* What a sequential zone takes; 512e disks write 4096 bytes there. 0: not said. */
-	p->block_size = info->lblock_size;
-	v = sysfs_number(rdev, "queue/zone_write_granularity", 0);
-	if (!v && info->model == ZBD_DM_HOST_MANAGED)
-		v = info->pblock_size;
-	if (v > p->block_size && v <= 4096)
-		p->block_size = (uint32_t)v;
-
 	/* A mask; kernels before 6.0 do not tell, and want whole blocks. */
-	v = sysfs_number(rdev, "queue/dma_alignment", info->lblock_size - 1) + 1;
+	v = sysfs_number(rdev, "queue/dma_alignment", lblock - 1) + 1;
 	p->mem_align = zu_is_pow2(v) && v <= 4096 ? (uint32_t)v : 4096;
 
 	p->max_write = ZDEV_MAX_IO;
@@ -205,8 +204,9 @@ static int open_zbd(struct blk_params *p, dev_t rdev, struct zerr *e)
 	/* Unknown is all ones. */
 	p->max_open = info.max_nr_open_zones == UINT32_MAX ? 0 : info.max_nr_open_zones;
 	p->max_active = info.max_nr_active_zones == UINT32_MAX ? 0 : info.max_nr_active_zones;
-	read_limits(p, rdev, &info);
-	return check_limits(p, e);
+	p->block_size = write_granularity(rdev, &info);
+	blk_read_queue(p, rdev, info.lblock_size);
+	return blk_check_params(p, e);
 }
 
 /* ---- opening ---- */
@@ -224,7 +224,7 @@ static int open_all(struct blk_params *p, uint32_t wait_ms, struct zdev **dev, s
 	if (!ret)
 		ret = zdev_lock(p->lock_fd, p->path, p->read_only, wait_ms, e);
 	if (!ret)
-		ret = claim(st.st_rdev, p->path, p->read_only, &p->claim_fd, e);
+		ret = blk_claim(st.st_rdev, p->path, p->read_only, &p->claim_fd, e);
 	if (!ret)
 		ret = open_zbd(p, st.st_rdev, e);
 	return ret ? ret : blk_create(p, dev, e);

@@ -19,11 +19,16 @@ static void add_job(struct blk *b, struct zdev_io *io)
 	pthread_mutex_unlock(&b->lock);
 }
 
-void blk_queue_refused(struct blk *b, struct blk_slot *s)
+void blk_queue_space(struct blk *b, struct zdev_io *io)
+{
+	add_job(b, io);
+}
+
+void blk_queue_slot(struct blk *b, struct blk_slot *s)
 {
 	pthread_mutex_lock(&b->lock);
-	s->next = b->refused;
-	b->refused = s;
+	s->next = b->slots_to_do;
+	b->slots_to_do = s;
 	pthread_cond_signal(&b->work);
 	pthread_mutex_unlock(&b->lock);
 }
@@ -31,6 +36,12 @@ void blk_queue_refused(struct blk *b, struct blk_slot *s)
 static bool is_write(const struct zdev_io *io)
 {
 	return io->op == ZDEV_WRITE || io->op == ZDEV_APPEND;
+}
+
+/* These are not ordered with anything. */
+static bool is_space(const struct zdev_io *io)
+{
+	return io->op == ZDEV_COPY || io->op == ZDEV_DISCARD;
 }
 
 static bool is_stale(struct blk *b, uint32_t zno)
@@ -119,6 +130,10 @@ static void run_job(struct blk *b, struct zdev_io *io)
 {
 	uint32_t zno = io->zno;
 
+	if (is_space(io)) {
+		zdev_complete(io, blk_space_run(b, io));
+		return;
+	}
 	if (begin_blocking(b, io))
 		return;
 	zdev_complete(io, io->result);
@@ -133,17 +148,17 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&b->lock);
 	for (;;) {
-		while (!b->refused && !b->jobs.first && !b->stop)
+		while (!b->slots_to_do && !b->jobs.first && !b->stop)
 			pthread_cond_wait(&b->work, &b->lock);
-		s = b->refused;
+		s = b->slots_to_do;
 		io = s ? NULL : zdev_fifo_pop(&b->jobs);
 		if (!s && !io)
 			break;
 		if (s)
-			b->refused = s->next;
+			b->slots_to_do = s->next;
 		pthread_mutex_unlock(&b->lock);
 		if (s)
-			blk_io_refused(b, s);
+			blk_io_slot(b, s);
 		else
 			run_job(b, io);
 		pthread_mutex_lock(&b->lock);

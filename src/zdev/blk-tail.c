@@ -512,6 +512,9 @@ static uint32_t room(const struct blk *b)
 	const struct bzone *z = &b->zones[0];
 	uint64_t nr;
 
+	/* Nobody but the user writes to a device that has no sequential zones. */
+	if (b->p.regular)
+		return 0;
 	if (z->type != BLK_ZONE_TYPE_CONVENTIONAL || z->cond != BLK_ZONE_COND_NOT_WP ||
 	    z->capacity < BLK_TAIL_SLOTS_POS)
 		return 0;

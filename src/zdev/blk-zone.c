@@ -110,7 +110,21 @@ static int load_chunk(struct blk *b, uint32_t zno, uint32_t nr, struct zbd_zone 
 	return 0;
 }
 
-int blk_zones_load(struct blk *b, struct zerr *e)
+static void make_conventional(struct blk *b)
+{
+	uint32_t zno;
+
+	for (zno = 0; zno < b->p.nr_zones; zno++)
+		b->zones[zno] = (struct bzone) {
+			.capacity = blk_zone_size(b, zno),
+			.wp = blk_zone_size(b, zno),
+			.type = BLK_ZONE_TYPE_CONVENTIONAL,
+			.cond = BLK_ZONE_COND_NOT_WP,
+		};
+	b->dev.info.nr_conv = b->p.nr_zones;
+}
+
+static int load_zones(struct blk *b, struct zerr *e)
 {
 	struct zdev_info *info = &b->dev.info;
 	uint32_t zno, nr, max = b->p.nr_zones < REPORT_CHUNK ? b->p.nr_zones : REPORT_CHUNK;
@@ -129,6 +143,14 @@ int blk_zones_load(struct blk *b, struct zerr *e)
 			info->zone_capacity = b->zones[zno].capacity;
 	}
 	return ret;
+}
+
+int blk_zones_load(struct blk *b, struct zerr *e)
+{
+	if (!b->p.regular)
+		return load_zones(b, e);
+	make_conventional(b);
+	return 0;
 }
 
 int blk_zone_refresh(struct blk *b, uint32_t zno)
@@ -226,9 +248,8 @@ static int report_chunk(struct blk *b, uint32_t zno, uint32_t nr, struct zbd_zon
 	return settle(b, zno, nr, zz, seq, zones);
 }
 
-int blk_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
+static int report_zones(struct blk *b, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
 {
-	struct blk *b = to_blk(dev);
 	uint32_t max = nr < REPORT_CHUNK ? nr : REPORT_CHUNK, n;
 	struct zbd_zone *zz;
 	uint32_t *seq;
@@ -247,6 +268,19 @@ int blk_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zo
 	free(seq);
 	free(zz);
 	return ret;
+}
+
+int blk_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
+{
+	struct blk *b = to_blk(dev);
+	uint32_t i;
+
+	if (!b->p.regular)
+		return report_zones(b, zno, nr, zones);
+	/* Nothing of them ever changes. */
+	for (i = 0; i < nr; i++)
+		describe(b, zno + i, &zones[i]);
+	return 0;
 }
 
 /* ---- zone commands ---- */

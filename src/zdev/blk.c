@@ -32,6 +32,8 @@ ssize_t blk_result(ssize_t ret)
 ssize_t blk_failed(const struct blk *b, uint32_t zno, const char *what, ssize_t ret)
 {
 	zdev_log_failure(b->p.log, b->path, zno, what, ret);
+	if (b->p.is_file && (ret == -ENOSPC || ret == -EDQUOT))
+		return -ENOSPC;
 	return blk_result(ret);
 }
 
@@ -55,6 +57,10 @@ static void blk_submit(struct zdev *dev, struct zdev_io *io)
 	/* Nothing can be dirty, and a descriptor for reading may not flush. */
 	if (ret || (io->op == ZDEV_FLUSH && b->p.read_only))
 		zdev_complete(io, ret);
+	else if (io->op == ZDEV_COPY && !b->p.is_file)
+		zdev_complete(io, -EOPNOTSUPP);		/* the kernel has no call for it */
+	else if (io->op == ZDEV_COPY || io->op == ZDEV_DISCARD)
+		blk_queue_space(b, io);
 	else if (io->op == ZDEV_READ || io->op == ZDEV_FLUSH || !blk_is_seq(b, io->zno))
 		blk_io_start(b, io);
 	else
@@ -80,7 +86,10 @@ static int blk_close(struct zdev *dev)
 	struct blk *b = to_blk(dev);
 	int ret = blk_queue_stop(b);
 
-	zbd_close(b->p.fd);
+	if (b->p.regular)
+		close(b->p.fd);
+	else
+		zbd_close(b->p.fd);
 	/* Who waits for the lock may claim the device: the lock goes last. */
 	if (b->p.claim_fd >= 0)
 		close(b->p.claim_fd);
@@ -102,7 +111,7 @@ static const struct zdev_ops blk_ops = {
 static void fill_info(struct blk *b)
 {
 	b->dev.info = (struct zdev_info) {
-		.backend = "blk",
+		.backend = b->p.regular ? "regular" : "blk",
 		.path = b->path,
 		.block_size = b->p.block_size,
 		.size = b->p.size,
@@ -112,6 +121,7 @@ static void fill_info(struct blk *b)
 		.max_active = b->p.max_active,
 		.max_io = ZDEV_MAX_IO,
 		.read_only = b->p.read_only,
+		.emulated = b->p.is_file,
 	};
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A real zoned block device. blk_open.c finds out what it is and that nobody
- * else uses it; from what it found blk_create makes the zdev. Split there so that
+ * A real block device, zoned or, as if it had conventional zones only, an ordinary
+ * one or a file. blk-open.c and regular.c find out what it is and that nobody
+ * else uses it; from what they found blk_create makes the zdev. Split there so that
  * tests can put a file and zones of their own underneath.
  */
 #ifndef ZDEV_BLK_H
@@ -11,7 +12,7 @@
 
 struct blk_params {
 	const char	*path;		/* copied */
-	int		fd;		/* of libzbd: zone commands, O_DIRECT data */
+	int		fd;		/* zone commands (of libzbd then), O_DIRECT data */
 	int		lock_fd;	/* hold the device for us until they are closed; -1: none */
 	int		claim_fd;
 	uint64_t	size;		/* all sizes in bytes */
@@ -24,6 +25,9 @@ struct blk_params {
 	uint32_t	mem_align;	/* of buffers; a power of two */
 	unsigned	depth;		/* requests in flight */
 	bool		read_only;
+	bool		regular;	/* not zoned: libzbd knows nothing of it */
+	bool		is_file;	/* regular: a file, not a block device */
+	bool		buffered;	/* fd has no O_DIRECT: workers move the data */
 	const struct zlog *log;
 };
 
@@ -32,5 +36,22 @@ struct blk_params {
  * are the device's once this succeeds. 0 or -errno with *e.
  */
 int blk_create(const struct blk_params *p, struct zdev **dev, struct zerr *e);
+
+/* ---- blk-open.c: what all block devices have ---- */
+
+/*
+ * Keep the others away: *fd, or -1 for a reader beside another. 0 or -errno with *e.
+ * The lock must be held.
+ */
+int blk_claim(dev_t rdev, const char *path, bool read_only, int *fd, struct zerr *e);
+
+/*
+ * Fill in mem_align, max_write and depth of the open device, which has logical blocks
+ * of lblock bytes and whose block_size is set.
+ */
+void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock);
+
+/* Are sizes and numbers what a zdev may have? 0 or -EINVAL with *e. */
+int blk_check_params(const struct blk_params *p, struct zerr *e);
 
 #endif

@@ -8,6 +8,8 @@
  *	blk-io.c	reads, writes and flushes: libaio
  *	blk-zone.c	conditions and write pointers, zone commands: libzbd
  *	blk-tail.c	partial last blocks, in a conventional zone 0
+ *	blk-space.c	what the device does with data by itself: copies, discards
+ *	regular.c	opening what is not zoned
  *
  * One operation at a time changes a sequential zone: the kernel promises the order
  * of two writes to one zone only from 6.10 on, and users of a zdev write large.
@@ -53,12 +55,12 @@ struct bzone {
 struct blk_slot {
 	struct iocb	cb;
 	struct zdev_io	*io;
-	struct blk_slot	*next;		/* free, or refused by io_submit */
+	struct blk_slot	*next;		/* free, or waits for a worker */
 	char		*bounce;	/* aligned copy of the data, or NULL */
 	size_t		len;		/* bytes to move */
 	size_t		done;		/* of these moved */
 	size_t		part;		/* in flight */
-	ssize_t		res;		/* refused: why */
+	ssize_t		res;		/* io_submit refused it: why */
 	uint32_t	flush;		/* its number */
 	struct iovec	iov[BLK_IOV];
 };
@@ -92,13 +94,15 @@ struct blk {
 	struct blk_slot	*slots;
 	atomic_uint	submits;	/* calls of io_submit */
 
+	atomic_bool	no_discard;	/* refused before */
+
 	pthread_mutex_t	lock;		/* guards all below, and the zones as noted there */
 	pthread_cond_t	work;		/* for a worker, or stop */
 	bool		stop;
 	struct blk_slot	*unused;
-	struct blk_slot	*refused;	/* io_submit would not take them */
+	struct blk_slot	*slots_to_do;	/* refused by io_submit, or never for it */
 	struct zdev_fifo no_slot;	/* operations that wait for one */
-	struct zdev_fifo jobs;		/* ordered operations that block */
+	struct zdev_fifo jobs;		/* operations that block */
 	struct bzone	*zones;
 	struct blk_tails tails;
 };
@@ -146,8 +150,11 @@ void blk_queue_add(struct blk *b, struct zdev_io *io);
 /* The ordered operation under way on zone zno is complete: start what waits. */
 void blk_queue_next(struct blk *b, uint32_t zno);
 
-/* Let a worker call blk_io_refused. */
-void blk_queue_refused(struct blk *b, struct blk_slot *s);
+/* Let a worker call blk_io_slot. */
+void blk_queue_slot(struct blk *b, struct blk_slot *s);
+
+/* Let a worker call blk_space_run, and complete the operation. */
+void blk_queue_space(struct blk *b, struct zdev_io *io);
 
 /* ---- blk-io.c ---- */
 
@@ -160,14 +167,19 @@ void blk_io_start(struct blk *b, struct zdev_io *io);
 /* An ordered write at the head of its zone. True: started; false: io->result says why not. */
 bool blk_io_write(struct blk *b, struct zdev_io *io);
 
-/* Complete what io_submit refused. */
-void blk_io_refused(struct blk *b, struct blk_slot *s);
+/* Complete what io_submit refused, or do what it was not asked to; blocks. */
+void blk_io_slot(struct blk *b, struct blk_slot *s);
 
 /* The reaper: completes operations until blk_io_stop. */
 void *blk_io_reap(void *arg);
 
 /* Flush, and let the reaper end with the result in b->flushed. */
 void blk_io_stop(struct blk *b);
+
+/* ---- blk-space.c ---- */
+
+/* COPY, DISCARD; blocks. 0 or -errno. */
+int blk_space_run(struct blk *b, const struct zdev_io *io);
 
 /* ---- blk-zone.c ---- */
 

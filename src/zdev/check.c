@@ -34,6 +34,41 @@ static int check_data(const struct zdev_info *info, const struct zdev_io *io, bo
 	return 0;
 }
 
+/* Does [pos, pos + bytes) lie in zone zno? */
+static bool in_zone(const struct zdev_info *info, uint32_t zno, uint64_t pos, uint64_t bytes)
+{
+	uint64_t size;
+
+	if (zno >= info->nr_zones)
+		return false;
+	size = zone_size(info, zno);
+	return pos <= size && bytes <= size - pos;
+}
+
+static int check_copy(const struct zdev_info *info, const struct zdev_io *io, bool conv)
+{
+	uint64_t apart = io->pos > io->src_pos ? io->pos - io->src_pos : io->src_pos - io->pos;
+
+	if (!io->bytes || io->bytes > info->max_io ||
+	    !aligned(info, io->bytes | io->pos | io->src_pos))
+		return -EINVAL;
+	if (!in_zone(info, io->src_zno, io->src_pos, io->bytes))
+		return -EINVAL;
+	if (io->zno == io->src_zno && apart < io->bytes)
+		return -EINVAL;
+	/* As for a write. */
+	return !conv || in_zone(info, io->zno, io->pos, io->bytes) ? 0 : -EINVAL;
+}
+
+static int check_discard(const struct zdev_info *info, const struct zdev_io *io, bool conv)
+{
+	if (!conv)
+		return -EIO;
+	if (!io->bytes || !aligned(info, io->bytes | io->pos))
+		return -EINVAL;
+	return in_zone(info, io->zno, io->pos, io->bytes) ? 0 : -EINVAL;
+}
+
 int zdev_check(const struct zdev_info *info, struct zdev_io *io, bool conv)
 {
 	io->len = 0;
@@ -54,6 +89,10 @@ int zdev_check(const struct zdev_info *info, struct zdev_io *io, bool conv)
 		if (io->len >= info->block_size)
 			return -EINVAL;
 		return conv ? -EIO : 0;
+	case ZDEV_COPY:
+		return check_copy(info, io, conv);
+	case ZDEV_DISCARD:
+		return check_discard(info, io, conv);
 	case ZDEV_FLUSH:
 		return 0;
 	case ZDEV_RESERVE:

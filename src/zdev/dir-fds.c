@@ -220,7 +220,7 @@ int dir_fd_direct(struct dir *d, struct dir_fd *f)
 
 	if (f->direct != DIR_NO_FD || atomic_load(&d->no_direct))
 		return f->direct;
-	fd = direct_open(f->fd);
+	fd = direct_open(f->fd, O_RDWR);
 	if (fd >= 0)
 		f->direct = fd;
 	else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM)

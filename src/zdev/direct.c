@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Direct writes: where they are possible. See direct.h. */
+/* Direct transfers: where they are possible. See direct.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "direct.h"
+#include "zonefsd/units.h"
 
 /* Fits every disk; finer grains exist but no one fills buffers that way. */
 #define GRAIN	4096u
@@ -27,7 +28,20 @@ static bool grain_fits(int fd)
 #endif
 }
 
-int direct_open(int fd)
+uint32_t direct_mem_align(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+	    (stx.stx_mask & STATX_DIOALIGN) && zu_is_pow2(stx.stx_dio_mem_align) &&
+	    stx.stx_dio_mem_align <= GRAIN)
+		return stx.stx_dio_mem_align;
+#endif
+	return GRAIN;
+}
+
+int direct_open(int fd, int access)
 {
 	char self[32];
 	int direct;
@@ -36,7 +50,7 @@ int direct_open(int fd)
 		return -EOPNOTSUPP;
 	/* The file itself, whatever its name leads to by now. */
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	direct = open(self, O_RDWR | O_DIRECT | O_CLOEXEC);
+	direct = open(self, access | O_DIRECT | O_CLOEXEC);
 	return direct < 0 ? -errno : direct;
 }
 

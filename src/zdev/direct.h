@@ -19,10 +19,14 @@
 #define DIRECT_MIN_FLUSHED	((size_t)4096)
 
 /*
- * A second descriptor of the open regular file fd, for direct writes. -errno where
- * the file system has none, or of a coarser grain than our blocks.
+ * A second descriptor of the open regular file fd, for direct reads and writes as
+ * access (O_RDONLY, O_RDWR) says. -errno where the file system has none, or of a
+ * coarser grain than our blocks.
  */
-int direct_open(int fd);
+int direct_open(int fd, int access);
+
+/* How buffers of direct transfers must be aligned in memory, as far as it is known. */
+uint32_t direct_mem_align(int fd);
 
 /* Do all buffers, lengths and the offset fit the grain of direct writes? */
 bool direct_fits(const struct iovec *iov, int nr_iov, uint64_t off);

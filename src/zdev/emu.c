@@ -24,6 +24,9 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 
 	io->priv = NULL;
 	ret = zdev_check(&emu->dev.info, io, emu_is_conv(&emu->conds, io->zno));
+	/* The media have no calls for these. */
+	if (!ret && (io->op == ZDEV_COPY || io->op == ZDEV_DISCARD))
+		ret = -EOPNOTSUPP;
 	if (ret) {
 		zdev_complete(io, ret);
 		return;

@@ -71,6 +71,21 @@ static int find_fault(struct fault *ft, const struct zdev_io *io, uint64_t *part
 	return err;
 }
 
+/* Is there a rule for reads of zone src or writes of zone dst? */
+static bool may_fail(struct fault *ft, uint32_t src, uint32_t dst)
+{
+	const struct zdev_io rd = { .op = ZDEV_READ, .zno = src };
+	const struct zdev_io wr = { .op = ZDEV_WRITE, .zno = dst };
+	const struct rule *r;
+	bool found = false;
+
+	pthread_mutex_lock(&ft->lock);
+	for (r = ft->rules; r && !found; r = r->next)
+		found = matches(&r->fault, &rd) || matches(&r->fault, &wr);
+	pthread_mutex_unlock(&ft->lock);
+	return found;
+}
+
 static int fault_inject(struct zdev *dev, const struct zdev_fault *f)
 {
 	struct fault *ft = to_fault(dev);
@@ -153,8 +168,12 @@ static void fault_submit(struct zdev *dev, struct zdev_io *io)
 	uint64_t partial = 0;
 	int err = 0;
 
-	if (atomic_load_explicit(&ft->nr_rules, memory_order_relaxed))
+	if (atomic_load_explicit(&ft->nr_rules, memory_order_relaxed)) {
 		err = find_fault(ft, io, &partial);
+		/* Reads or writes that fail do so only when the copy is made by hand. */
+		if (!err && io->op == ZDEV_COPY && may_fail(ft, io->src_zno, io->zno))
+			err = EOPNOTSUPP;
+	}
 	if (!err) {
 		ft->next->ops->submit(ft->next, io);
 		return;

@@ -242,7 +242,7 @@ int image_open(const char *path, const struct zdev_open_opts *opts, struct image
 	}
 	/* Without it everything goes through the page cache. */
 	if (!img->read_only) {
-		img->direct = direct_open(img->fd);
+		img->direct = direct_open(img->fd, O_RDWR);
 		image_sync_init(img);
 	}
 	*imgp = img;

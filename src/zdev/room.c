@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Space of the file system beneath, held for writes to come.
+ * Space of the file system beneath, held for writes to come or given back.
  *
  * fallocate(2) that runs out of space keeps what it got: to ask for much more
  * than is free would take all of it, and leave none for those who need little.
@@ -38,4 +38,21 @@ int room_allocate(int fd, uint64_t off, uint64_t len)
 	if (!ret)
 		return 0;
 	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
+int room_punch(int fd, uint64_t off, uint64_t len)
+{
+	int ret;
+
+	/*
+	 * Of a block device the kernel then asks for zeros, and not for a discard, of
+	 * which no device has to say what can be read after it.
+	 */
+	do {
+		ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+				(off_t)len);
+	} while (ret && errno == EINTR);
+	if (!ret)
+		return 0;
+	return errno == ENOSYS || errno == ENODEV ? -EOPNOTSUPP : -errno;
 }

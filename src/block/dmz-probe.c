@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Does a device, taken alone, carry the format? Asked before anything is known
+ * of its companions, so only what stands in the super blocks counts.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dmz_i.h"
+
+struct probe {
+	struct zdev	*dev;
+	uint64_t	zone_blocks;
+	uint8_t		*block;		/* room for one */
+};
+
+/* The first conventional zone, where set 0 is. nr_zones: none. */
+static int first_random(struct zdev *dev, uint32_t *zno)
+{
+	const struct zdev_info *info = zdev_info(dev);
+	struct zdev_zone z;
+	int ret;
+
+	for (*zno = 0; info->nr_conv && *zno < info->nr_zones; ++*zno) {
+		ret = zdev_report(dev, *zno, 1, &z);
+		if (ret || z.type == BLK_ZONE_TYPE_CONVENTIONAL)
+			return ret;
+	}
+	*zno = info->nr_zones;
+	return 0;
+}
+
+/* The first block of a zone; zeros when the zone has gone. 0 or -errno. */
+static int read_first(struct probe *p, uint32_t zno)
+{
+	struct zdev_zone z;
+	ssize_t n;
+	int ret;
+
+	memset(p->block, 0, DMZ_BLOCK_SIZE);
+	ret = zdev_report(p->dev, zno, 1, &z);
+	if (ret || z.cond == BLK_ZONE_COND_OFFLINE || z.size < DMZ_BLOCK_SIZE)
+		return ret;
+	n = zdev_pread(p->dev, zno, 0, p->block, DMZ_BLOCK_SIZE);
+	if (n == DMZ_BLOCK_SIZE)
+		return 0;
+	return n < 0 ? (int)n : -EIO;
+}
+
+/* Is the block read a super block that says it stands where it does? */
+static bool is_super(const struct probe *p, uint32_t zno, struct dmz_super *sb)
+{
+	return !dmz_super_decode(p->block, zno * p->zone_blocks, sb, NULL);
+}
+
+/* Is it that of a device behind others? Where those end is unknown here. */
+static bool is_later(const struct probe *p)
+{
+	struct dmz_super sb;
+	uint64_t place = dmz_get64(p->block + 16);
+
+	return place && !(place % p->zone_blocks) &&
+	       !dmz_super_decode(p->block, place, &sb, NULL) && sb.version > 1 && !sb.gen;
+}
+
+/*
+ * Set 1, when set 0 at base is bad: as far away as its super block says. How far
+ * that can be follows from the number of zones, or, on a regular device where
+ * more zones follow, only from what fits.
+ */
+static bool find_second(struct probe *p, uint32_t base)
+{
+	const struct zdev_info *info = zdev_info(p->dev);
+	bool regular = info->nr_conv == info->nr_zones;
+	uint64_t bits = p->zone_blocks / DMZ_BITS_PER_BLOCK;
+	uint64_t bitmap = info->nr_zones * (bits ? bits : 1);
+	uint64_t map = info->nr_zones / DMZ_MAP_PER_BLOCK + 1;
+	uint64_t mz = bitmap / p->zone_blocks, last = (1 + map + bitmap) / p->zone_blocks + 1;
+	uint64_t room = (info->nr_zones - base) / 2;
+	struct dmz_super sb;
+
+	if (regular || last > room)
+		last = room;
+	for (mz += !mz; mz <= last; mz++)
+		if (!read_first(p, (uint32_t)(base + mz)) && is_super(p, (uint32_t)(base + mz), &sb) &&
+		    (sb.nr_meta_blocks + p->zone_blocks - 1) / p->zone_blocks == mz)
+			return true;
+	return false;
+}
+
+static int probe(struct probe *p)
+{
+	uint32_t base, nr = zdev_info(p->dev)->nr_zones;
+	struct dmz_super sb;
+	int ret;
+
+	ret = read_first(p, 0);
+	if (ret)
+		return ret;
+	if (is_later(p))
+		return 2;
+	ret = first_random(p->dev, &base);
+	if (ret || base == nr)
+		return ret;
+	ret = read_first(p, base);
+	if (ret)
+		return ret;
+	return is_super(p, base, &sb) || find_second(p, base);
+}
+
+int dmz_probe(struct zdev *dev)
+{
+	struct probe p = {
+		.dev = dev,
+		.zone_blocks = zdev_info(dev)->zone_size / DMZ_BLOCK_SIZE,
+		.block = malloc(DMZ_BLOCK_SIZE),
+	};
+	int ret;
+
+	/* The format has no zones of other sizes. */
+	ret = !p.block ? -ENOMEM : !p.zone_blocks ? 0 : probe(&p);
+	free(p.block);
+	return ret;
+}

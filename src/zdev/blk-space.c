@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a device can do with data by itself: copies, of a file alone, as the kernel
+ * has no call for it on block devices; and discards, where zeros are promised.
+ */
+#include <errno.h>
+
+#include "blk_i.h"
+#include "clone.h"
+#include "room.h"
+
+static int copy(struct blk *b, const struct zdev_io *io)
+{
+	uint64_t done;
+	int ret;
+
+	ret = clone_range(b->p.fd, blk_zone_start(b, io->src_zno) + io->src_pos,
+			  b->p.fd, blk_zone_start(b, io->zno) + io->pos, io->bytes, &done);
+	if (!ret || ret == -EOPNOTSUPP)
+		return ret;
+	return (int)blk_failed(b, io->zno, "copy", ret);
+}
+
+static int discard(struct blk *b, const struct zdev_io *io)
+{
+	int ret;
+
+	if (atomic_load_explicit(&b->no_discard, memory_order_relaxed))
+		return -EOPNOTSUPP;
+	ret = room_punch(b->p.fd, blk_zone_start(b, io->zno) + io->pos, io->bytes);
+	if (ret == -EOPNOTSUPP)
+		atomic_store_explicit(&b->no_discard, true, memory_order_relaxed);
+	if (!ret || ret == -EOPNOTSUPP)
+		return ret;
+	return (int)blk_failed(b, io->zno, "discard", ret);
+}
+
+int blk_space_run(struct blk *b, const struct zdev_io *io)
+{
+	return io->op == ZDEV_COPY ? copy(b, io) : discard(b, io);
+}
