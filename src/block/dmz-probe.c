@@ -14,16 +14,16 @@ struct probe {
 	uint8_t		*block;		/* room for one */
 };
 
-/* The first conventional zone, where set 0 is. nr_zones: none. */
-static int first_random(struct zdev *dev, uint32_t *zno)
+/* The first conventional zone from zno on, or the first good one. nr_zones: none. */
+static int next_random(struct zdev *dev, uint32_t *zno, bool good)
 {
 	const struct zdev_info *info = zdev_info(dev);
 	struct zdev_zone z;
 	int ret;
 
-	for (*zno = 0; info->nr_conv && *zno < info->nr_zones; ++*zno) {
+	for (; info->nr_conv && *zno < info->nr_zones; ++*zno) {
 		ret = zdev_report(dev, *zno, 1, &z);
-		if (ret || z.type == BLK_ZONE_TYPE_CONVENTIONAL)
+		if (ret || (z.type == BLK_ZONE_TYPE_CONVENTIONAL && (!good || !dmz_zone_bad(&z))))
 			return ret;
 	}
 	*zno = info->nr_zones;
@@ -88,10 +88,18 @@ static bool find_second(struct probe *p, uint32_t base)
 	return false;
 }
 
+/* Do sets begin at zone base? 1, 0 or -errno. */
+static int probe_at(struct probe *p, uint32_t base)
+{
+	struct dmz_super sb;
+	int ret = read_first(p, base);
+
+	return ret ? ret : is_super(p, base, &sb) || find_second(p, base);
+}
+
 static int probe(struct probe *p)
 {
-	uint32_t base, nr = zdev_info(p->dev)->nr_zones;
-	struct dmz_super sb;
+	uint32_t base = 0, nr = zdev_info(p->dev)->nr_zones, first;
 	int ret;
 
 	ret = read_first(p, 0);
@@ -99,13 +107,17 @@ static int probe(struct probe *p)
 		return ret;
 	if (is_later(p))
 		return 2;
-	ret = first_random(p->dev, &base);
+	ret = next_random(p->dev, &base, false);
 	if (ret || base == nr)
 		return ret;
-	ret = read_first(p, base);
-	if (ret)
+	first = base;
+	ret = probe_at(p, base);
+	/* It may have been bad already when the format was made. */
+	if (!ret)
+		ret = next_random(p->dev, &base, true);
+	if (ret || base == nr || base == first)
 		return ret;
-	return is_super(p, base, &sb) || find_second(p, base);
+	return probe_at(p, base);
 }
 
 int dmz_probe(struct zdev *dev)
