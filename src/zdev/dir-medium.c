@@ -331,7 +331,7 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 /* ---- without data ---- */
 
 static int copy_file(struct dir *d, struct dir_fd *f, uint64_t pos, struct dir_fd *src,
-		     uint64_t src_pos, uint64_t len)
+		     uint64_t src_pos, uint64_t len, bool share_only)
 {
 	bool seq = f->zno >= d->g.nr_conv;
 	uint64_t old_size, done;
@@ -341,7 +341,7 @@ static int copy_file(struct dir *d, struct dir_fd *f, uint64_t pos, struct dir_f
 		ret = size_before(d, f, pos, &old_size);
 	if (ret)
 		return ret;
-	ret = clone_range(src->fd, src_pos, f->fd, pos, len, &done);
+	ret = clone_range(src->fd, src_pos, f->fd, pos, len, share_only, &done);
 	if (ret == -EOPNOTSUPP)
 		return ret;
 	if (seq)
@@ -352,7 +352,7 @@ static int copy_file(struct dir *d, struct dir_fd *f, uint64_t pos, struct dir_f
 }
 
 static int dir_copy(void *medium, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
-		    uint64_t len)
+		    uint64_t len, bool share_only)
 {
 	struct dir_fd *from, *to;
 	struct dir *d = medium;
@@ -365,7 +365,7 @@ static int dir_copy(void *medium, uint32_t zno, uint64_t pos, uint32_t src, uint
 		return ret;
 	ret = dir_fd_get(d, zno, &to);
 	if (!ret) {
-		ret = copy_file(d, to, pos, from, src_pos, len);
+		ret = copy_file(d, to, pos, from, src_pos, len, share_only);
 		dir_fd_put(d, to);
 	}
 	dir_fd_put(d, from);

@@ -227,7 +227,7 @@ static int medium_copy(struct emu *emu, const struct zdev_io *io)
 	int ret;
 
 	ret = emu->ops->copy(emu->medium, io->zno, io->pos, io->src_zno, io->src_pos,
-			     io->bytes);
+			     io->bytes, io->share_only);
 	/* It is no fault to have no copies. */
 	return ret && ret != -EOPNOTSUPP ? (int)failed(emu, io->zno, "copy", ret) : ret;
 }

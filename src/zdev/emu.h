@@ -57,11 +57,12 @@ struct emu_medium_ops {
 	int	(*reserve)(void *m, uint32_t zno, uint64_t pos, uint64_t len);
 	/*
 	 * As a write of len bytes at pos, which are those from src_pos of zone src on:
-	 * all of them data, and not those that are written. -EOPNOTSUPP: not here,
+	 * all of them data, and not those that are written; share_only as in struct
+	 * zdev_io. -EOPNOTSUPP: not here,
 	 * and nothing has changed. A change of zone zno alone.
 	 */
 	int	(*copy)(void *m, uint32_t zno, uint64_t pos, uint32_t src,
-			uint64_t src_pos, uint64_t len);
+			uint64_t src_pos, uint64_t len, bool share_only);
 	/* Conventional zones: the range reads as zeros. -EOPNOTSUPP as above. */
 	int	(*discard)(void *m, uint32_t zno, uint64_t pos, uint64_t len);
 	/* As zdev_backing. */

@@ -204,22 +204,22 @@ static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iov
 
 /* What of it is there after a failure does not count: the pointer says so. */
 static int clone_data(struct image *img, uint32_t zno, uint64_t pos, uint32_t src,
-		      uint64_t src_pos, uint64_t len)
+		      uint64_t src_pos, uint64_t len, bool share_only)
 {
 	uint64_t from = image_zone_offset(&img->layout, src) + src_pos;
 	uint64_t to = image_zone_offset(&img->layout, zno) + pos;
 	uint64_t done;
 	int ret;
 
-	ret = clone_range(img->fd, from, img->fd, to, len, &done);
+	ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
 	if (ret == -ENOSPC && image_make_room(img))
-		ret = clone_range(img->fd, from, img->fd, to, len, &done);
+		ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
 	image_note_cached(img);
 	return ret;
 }
 
 static int image_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
-		      uint64_t len)
+		      uint64_t len, bool share_only)
 {
 	struct image *img = m;
 	bool conv = image_is_conv(&img->layout, zno);
@@ -228,7 +228,7 @@ static int image_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint64_
 
 	ret = conv ? begin_conv(img, pos, len) : begin_seq(img, zno, pos, len, &cur);
 	if (!ret)
-		ret = clone_data(img, zno, pos, src, src_pos, len);
+		ret = clone_data(img, zno, pos, src, src_pos, len, share_only);
 	if (!ret && !conv)
 		end_seq(img, zno, &cur, pos + len);
 	return ret;

@@ -171,7 +171,7 @@ static int copy_bytes(const struct mem *m, struct mem_zone *z, uint64_t pos,
 }
 
 static int mem_copy(void *medium, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
-		    uint64_t len)
+		    uint64_t len, bool share_only)
 {
 	struct mem *m = medium;
 	struct mem_zone *z = &m->zones[zno];

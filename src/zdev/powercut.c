@@ -374,7 +374,7 @@ static int powercut_reserve(void *m, uint32_t zno, uint64_t pos, uint64_t len)
 
 /* A copy is a write that brings its own data: what it replaces is kept the same way. */
 static int powercut_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
-			 uint64_t len)
+			 uint64_t len, bool share_only)
 {
 	struct powercut *pc = m;
 	int ret;
@@ -383,12 +383,13 @@ static int powercut_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint
 		return -EOPNOTSUPP;
 	if (!is_conv(pc, zno)) {
 		ret = touch(pc, zno);
-		return ret ? ret : pc->ops->copy(pc->below, zno, pos, src, src_pos, len);
+		return ret ? ret : pc->ops->copy(pc->below, zno, pos, src, src_pos, len,
+						 share_only);
 	}
 	pthread_mutex_lock(&pc->conv_lock);
 	ret = save_range(pc, zno, pos, len);
 	if (!ret)
-		ret = pc->ops->copy(pc->below, zno, pos, src, src_pos, len);
+		ret = pc->ops->copy(pc->below, zno, pos, src, src_pos, len, share_only);
 	pthread_mutex_unlock(&pc->conv_lock);
 	return ret;
 }
