@@ -148,7 +148,7 @@ static void test_two_devices(void)
 	alone = join_one(zoned);
 	CHECK_EQ(load_sets(alone, set, &e), -EINVAL);
 	CHECK_HAS(e.msg, "name the regular device before it");
-	free(alone);
+	dmz_devs_part(alone);
 	CHECK_EQ(dmz_devs_close(devs), 0);
 }
 
@@ -352,7 +352,7 @@ static void test_old_formats_go(void)
 	struct zerr e;
 
 	format(devs, 4);
-	free(devs);
+	dmz_devs_part(devs);
 	regular = file_device(dir, 40 * MIB, MIB);
 	two = join_two(regular, zoned);
 	format(two, 4);
@@ -361,7 +361,7 @@ static void test_old_formats_go(void)
 	wipe(two, 40);
 	CHECK_EQ(dmz_probe(zoned), 0);
 	format(two, 4);
-	free(two);
+	dmz_devs_part(two);
 	CHECK_EQ(zdev_close(regular), 0);
 	devs = join_one(zoned);
 	format(devs, 4);
