@@ -87,8 +87,8 @@ DEPS_BUILD	:= gcc libc6-dev make pkg-config libfuse3-dev fuse3 uuid-dev \
 		   libblkid-dev libmount-dev libcap-ng-dev libaio-dev libzbd-dev \
 		   zlib1g-dev libjansson-dev mount util-linux
 # Those that make check and make bench need besides.
-DEPS_TEST	:= bats clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-dbg mandoc \
-		   procps rsync shellcheck squashfs-tools strace valgrind
+DEPS_TEST	:= bats btrfs-progs clang clang-format clang-tidy cppcheck e2fsprogs fio jq libc6-dbg \
+		   mandoc procps rsync shellcheck squashfs-tools strace valgrind xfsprogs
 # The sanitizers' run-time library is not part of clang, and named by its version.
 DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 			(debian12) echo libclang-rt-14-dev;; (debian13) echo libclang-rt-19-dev;; \
@@ -190,18 +190,28 @@ lint-man:
 SBINDIR_MOUNT	?= /sbin
 MANDIR		= $(PREFIX)/share/man/man8
 COMPDIR		= $(PREFIX)/share/bash-completion/completions
+DOCDIR		= $(PREFIX)/share/doc/zonefsd
+# systemd looks in /usr/local, too.
+UNITDIR		= $(PREFIX)/lib/systemd/system
+UNITS		:= zonefs-loop@.service
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(SBINDIR_MOUNT) \
-		$(DESTDIR)$(MANDIR) $(DESTDIR)$(COMPDIR)
+		$(DESTDIR)$(MANDIR) $(DESTDIR)$(COMPDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR)
 	install -m 755 $(SBIN:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(HELPERS:%=$(BUILD)/%) $(DESTDIR)$(SBINDIR_MOUNT)
 	install -m 644 $(wildcard man/*.8) $(DESTDIR)$(MANDIR)
 	$(if $(COMPLETIONS),install -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPDIR))
+	install -m 644 mount/fstab.example $(DESTDIR)$(DOCDIR)
+	for u in $(UNITS); do \
+		sed 's|@SBINDIR@|$(PREFIX)/sbin|' mount/$$u.in >$(DESTDIR)$(UNITDIR)/$$u && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; \
+	done
 
 uninstall:
 	rm -f $(SBIN:%=$(DESTDIR)$(PREFIX)/sbin/%) $(HELPERS:%=$(DESTDIR)$(SBINDIR_MOUNT)/%) \
 		$(patsubst man/%,$(DESTDIR)$(MANDIR)/%,$(wildcard man/*.8)) \
-		$(patsubst contrib/bash-completion/%,$(DESTDIR)$(COMPDIR)/%,$(COMPLETIONS))
+		$(patsubst contrib/bash-completion/%,$(DESTDIR)$(COMPDIR)/%,$(COMPLETIONS)) \
+		$(DESTDIR)$(DOCDIR)/fstab.example $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 
 clean:
 	rm -rf $(BUILD)

@@ -106,13 +106,14 @@ int helper_current_opts(const struct mounted *m, char *buf, size_t len)
 	ret = mounted_read(m->mountpoint, "info", &text);
 	if (ret)
 		return ret;
+	*buf = '\0';
 	ret = mounted_value(text, "errors", errors, sizeof(errors));
 	if (!ret)
 		ret = mounted_value(text, "explicit_open", explicit_open,
 				    sizeof(explicit_open));
 	free(text);
-	if (ret)
-		return ret;
+	if (ret)	/* a disk has none of them */
+		return ret == -ENOENT ? 0 : ret;
 	n = snprintf(buf, len, "errors=%s%s", errors,
 		     strcmp(explicit_open, "0") ? ",explicit-open" : "");
 	return n < 0 || (size_t)n >= len ? -ENAMETOOLONG : 0;

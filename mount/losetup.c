@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * zonefs-losetup: a loop device on a file of a mount of ours, with direct I/O,
- * so that a conventional zone carries any file system.
+ * zonefs-losetup: a loop device on a file of a mount of ours, with direct I/O, so
+ * that a disk or a conventional zone carries any file system.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,9 +27,13 @@
 
 /* Another program may take the free device that the kernel named. */
 #define ATTACH_TRIES	64
-/* For udev to make a node, or to let go of a device it looks at. */
+/* For udev to make a node and links, or to let go of a device it looks at. */
 #define SETTLE_MS	3000
 #define SETTLE_STEP_MS	20
+/* There while udev has something to do. */
+#define UDEV_QUEUE	"/run/udev/queue"
+/* The one file of a mount that is formatted for block use. */
+#define DISK_NAME	"disk"
 
 /* ---- mounts ---- */
 
@@ -123,22 +127,46 @@ out:
 	return ret;
 }
 
-/* Only whole zones: control files and directories are no disks. */
-static int check_backing(int fd, const struct backing *b, const struct stat *st,
-			 struct zerr *e)
+/* The root of a mount stands for its disk: put that into *fd and b->path. */
+static int enter_mount(int *fd, struct backing *b, struct zerr *e)
+{
+	size_t len = strlen(b->path);
+	int disk;
+
+	disk = openat(*fd, DISK_NAME, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (disk < 0 && errno == ENOENT)
+		return zerr_set(e, EINVAL, "%s: is not formatted for block use, "
+				"name one of its files cnv/N", b->path);
+	if (disk < 0)
+		return zerr_errno(e, errno, "%s/" DISK_NAME, b->path);
+	close(*fd);
+	*fd = disk;
+	if (len + sizeof("/" DISK_NAME) > sizeof(b->path))
+		return zerr_errno(e, ENAMETOOLONG, "%s", b->path);
+	strcpy(b->path + len, "/" DISK_NAME);
+	return 0;
+}
+
+/* Only disks and whole zones: control files are none. *fd may change. */
+static int check_backing(int *fd, struct backing *b, struct stat *st, struct zerr *e)
 {
 	char within[PATH_MAX];
 	int ret;
 
-	ret = path_within(fd, b->path, within, e);
+	ret = path_within(*fd, b->path, within, e);
 	if (ret)
 		return ret;
-	if (S_ISDIR(st->st_mode) && !strcmp(within, "/"))
-		return zerr_set(e, EINVAL, "%s: is not formatted for block use, "
-				"name one of its files cnv/N", b->path);
-	if (!S_ISREG(st->st_mode) ||
-	    (strncmp(within, "/cnv/", 5) && strncmp(within, "/seq/", 5)))
-		return zerr_set(e, EINVAL, "%s: not the file of a zone", b->path);
+	if (!strcmp(within, "/")) {
+		ret = enter_mount(fd, b, e);
+		if (ret)
+			return ret;
+		strcpy(within, "/" DISK_NAME);
+	}
+	if (fstat(*fd, st))
+		return zerr_errno(e, errno, "%s", b->path);
+	if (!S_ISREG(st->st_mode) || (strcmp(within, "/" DISK_NAME) &&
+	    strncmp(within, "/cnv/", 5) && strncmp(within, "/seq/", 5)))
+		return zerr_set(e, EINVAL, "%s: neither a disk nor the file of a zone", b->path);
 	if (!strncmp(within, "/seq/", 5) && !b->read_only)
 		return zerr_set(e, EINVAL, "%s: a sequential zone takes no random "
 				"writes, attach it read-only with -r", b->path);
@@ -166,15 +194,14 @@ static int open_backing(const char *path, bool read_only, struct backing *b,
 	fd = open(b->path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return zerr_errno(e, errno, "%s", path);
-	if (fstat(fd, &st))
-		ret = zerr_errno(e, errno, "%s", path);
-	else
-		ret = check_backing(fd, b, &st, e);
+	ret = check_backing(&fd, b, &st, e);
 	if (ret)
 		goto out;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	b->fd = open(link, flags);
-	if (b->fd < 0)
+	if (b->fd < 0 && errno == EROFS)
+		ret = zerr_set(e, EROFS, "%s: is read-only, attach it with -r", path);
+	else if (b->fd < 0)
 		ret = zerr_errno(e, errno, "%s", path);
 	/* A partial last block is only reached with the smallest one. */
 	b->block_size = st.st_blksize == 4096 && st.st_size % 4096 == 0 ? 4096 : 512;
@@ -195,6 +222,16 @@ static void sleep_ms(int ms)
 static void loop_name(int nr, char *name, size_t len)
 {
 	snprintf(name, len, "/dev/loop%d", nr);
+}
+
+/* Until udev has looked at a new device: it holds it open, and makes its links. */
+static void await_udev(void)
+{
+	int waited;
+
+	for (waited = 0; waited < SETTLE_MS && !access(UDEV_QUEUE, F_OK);
+	     waited += SETTLE_STEP_MS)
+		sleep_ms(SETTLE_STEP_MS);
 }
 
 /* The open loop device, or -errno. A new one's node may take udev a moment. */
@@ -320,12 +357,29 @@ static bool path_on_ours(struct libmnt_table *tb, const char *path)
 	return found;
 }
 
+static bool is_mounted(struct libmnt_table *tb, dev_t dev)
+{
+	return mnt_table_find_devno(tb, dev, MNT_ITER_FORWARD) != NULL;
+}
+
+/*
+ * The file of l was on a mount of ours that is mounted no more, a dead one for
+ * instance; it is named from its root then. Or on one that we do not see.
+ */
+static bool is_gone(struct libmnt_table *tb, const struct loop *l, dev_t dev)
+{
+	return !is_mounted(tb, dev) &&
+	       (!strcmp(l->file, "/" DISK_NAME) || !strncmp(l->file, "/cnv/", 5) ||
+		!strncmp(l->file, "/seq/", 5));
+}
+
 /*
  * 1 and *l when loop device nr is attached to a file of ours, 0 when not, or
  * -errno. The kernel asks the file system for the file's numbers, so on a dead
- * mount it has none to tell and the name must do.
+ * mount it may have none to tell and the name must do. gone_too: also when the
+ * mount is gone.
  */
-static int loop_get(struct libmnt_table *tb, int nr, struct loop *l)
+static int loop_get(struct libmnt_table *tb, int nr, bool gone_too, struct loop *l)
 {
 	struct loop_info64 info = { .lo_device = 0 };
 	char size[32], name[32];
@@ -342,7 +396,8 @@ static int loop_get(struct libmnt_table *tb, int nr, struct loop *l)
 	if (ret == -ENXIO)
 		return 0;	/* detached meanwhile */
 	if (ret ? !path_on_ours(tb, l->file) : !find_mount(tb, 0, info.lo_device))
-		return 0;
+		if (!gone_too || !is_gone(tb, l, info.lo_device))
+			return 0;
 	l->nr = nr;
 	l->read_only = !ret && (info.lo_flags & LO_FLAGS_READ_ONLY);
 	l->size = 0;
@@ -375,7 +430,7 @@ static int scan_loops(DIR *dir, struct libmnt_table *tb, struct loop **loops, in
 		if (!more)
 			return zerr_errno(e, ENOMEM, "/sys/block");
 		*loops = more;
-		ret = loop_get(tb, nr, &more[*n]);
+		ret = loop_get(tb, nr, false, &more[*n]);
 		if (ret < 0)
 			return zerr_errno(e, -ret, "/dev/loop%d", nr);
 		*n += ret;
@@ -469,6 +524,7 @@ static int cmd_attach(const char *path, bool read_only)
 	close(b.fd);
 	if (nr < 0)
 		return report(&e);
+	await_udev();
 	/* A device that nobody learns of would stay for ever. */
 	if (printf("/dev/loop%d\n", nr) < 0 || fflush(stdout)) {
 		zerr_errno(&e, errno, "standard output");
@@ -500,7 +556,7 @@ static int loop_number(const char *path, struct zerr *e)
 	return zerr_set(e, EINVAL, "%s: not a loop device", path);
 }
 
-static int cmd_detach(const char *path)
+static int detach_loop(const char *path)
 {
 	struct zerr e = { "" };
 	struct libmnt_table *tb;
@@ -513,7 +569,7 @@ static int cmd_detach(const char *path)
 	tb = read_mounts(&e);
 	if (!tb)
 		return report(&e);
-	ret = loop_get(tb, nr, &l);
+	ret = loop_get(tb, nr, true, &l);
 	mnt_unref_table(tb);
 	if (ret < 0)
 		zerr_errno(&e, -ret, "%s", path);
@@ -523,6 +579,59 @@ static int cmd_detach(const char *path)
 	else
 		ret = detach(nr, &e);
 	return ret ? report(&e) : 0;
+}
+
+/* Is l attached to what file names, the path of a file or of a mount? */
+static bool is_on(const struct loop *l, const char *file)
+{
+	size_t len = strlen(file);
+
+	return !strncmp(l->file, file, len) &&
+	       (!l->file[len] || !strcmp(l->file + len, "/" DISK_NAME));
+}
+
+/* All loop devices on a file or on the disk of a mount. */
+static int detach_from(const char *path)
+{
+	struct zerr e = { "" };
+	struct loop *loops = NULL;
+	int i, n = 0, found = 0, ret = 0;
+	char *file = strdup(path), *real = NULL;
+	size_t len = strlen(path);
+
+	/* A slash at its end would have realpath() look into it, which may be dead. */
+	while (file && len > 1 && file[len - 1] == '/')
+		file[--len] = '\0';
+	if (file)
+		real = realpath(file, NULL);
+	free(file);
+	if (!real) {
+		zerr_errno(&e, errno, "%s", path);
+		return report(&e);
+	}
+	if (loop_list(&loops, &n, &e))
+		ret = report(&e);
+	for (i = 0; i < n; i++) {
+		if (!is_on(&loops[i], real))
+			continue;
+		found++;
+		if (detach(loops[i].nr, &e))
+			ret = report(&e);
+	}
+	free(loops);
+	free(real);
+	if (found || ret)
+		return ret;
+	zerr_set(&e, ENXIO, "%s: no loop device is attached to it", path);
+	return report(&e);
+}
+
+static int cmd_detach(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ?
+	       detach_from(path) : detach_loop(path);
 }
 
 static int cmd_detach_all(void)
@@ -591,14 +700,15 @@ static int cmd_list(bool json)
 
 static const char usage_text[] =
 	"usage: " PROGRAM " [-f] [--show] [-r] MNT|FILE\n"
-	"       " PROGRAM " -d LOOPDEV | -D\n"
+	"       " PROGRAM " -d LOOPDEV|MNT|FILE | -D\n"
 	"       " PROGRAM " -l [--json]\n"
 	"\n"
-	"A loop device with direct I/O on a zone of a zonefsd mount.\n"
+	"A loop device with direct I/O on a zonefsd mount: on its disk (MNT means MNT/disk)\n"
+	"or on the file of a zone.\n"
 	"  -f, --find        use the first free loop device (always so)\n"
 	"      --show        print its name (always so)\n"
 	"  -r, --read-only   needed for seq/N\n"
-	"  -d, --detach      detach LOOPDEV\n"
+	"  -d, --detach      detach LOOPDEV, or those on MNT or FILE\n"
 	"  -D, --detach-all  detach all loop devices on zonefsd mounts\n"
 	"  -l, --list        list them\n"
 	"      --json        list them as JSON\n"

@@ -218,7 +218,7 @@ static int do_mount(const struct args *a)
  */
 static const char *const mount_time_opts[] = {
 	"strict", "uid", "gid", "perm", "allow_other", "append_buffer", "buffers",
-	"flush_interval", "no_passthrough", "powercut", "cache",
+	"flush_interval", "no_passthrough", "powercut", "zoned", "cache",
 	/* as the kernel shows a FUSE mount */
 	"user_id", "group_id", "default_permissions", "max_read", "blksize",
 	"fsname", "subtype", "rootmode", "fd",

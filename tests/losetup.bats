@@ -155,3 +155,25 @@ big_zones=(--capacity 256M --zone-size 32M --conv-zones 3)
 		[ "$status" -eq 2 ]
 	done
 }
+
+@test "a file's name detaches the loop devices on it, and no others" {
+	make_mount
+	attach "$MNT/cnv/0"
+	zero=$LOOP
+	attach "$MNT/cnv/1"
+	refused 1 'zonefs-losetup: .*seq/0.*no loop device' zonefs-losetup -d "$MNT/seq/0"
+	refused 1 'zonefs-losetup: .*no loop device' zonefs-losetup -d "$MNT"
+	zonefs-losetup -d "$MNT/cnv/0"
+	same "$(zonefs-losetup -l | grep -c "$zero .*$MNT" || :)" 0
+	zonefs-losetup -l | grep -q "$LOOP.*$MNT/cnv/1"
+	zonefs-losetup -d "$LOOP"
+}
+
+@test "a loop device on a mount that is gone is detached" {
+	make_mount
+	attach "$MNT/cnv/0"
+	kill_daemon
+	# Its last flush has nobody to go to.
+	refused 1 "zonefs-losetup: $LOOP: detached, but" zonefs-losetup -d "$LOOP"
+	no losetup "$LOOP"
+}

@@ -43,13 +43,26 @@ int dmz_devs_join(struct zdev *const *devs, uint32_t nr, struct dmz_devs **out, 
 /* Close all of them (zdev_close) and free devs. The first error. Blocks. */
 int dmz_devs_close(struct dmz_devs *devs);
 
+/* Free devs; the devices stay open and are the caller's again. */
+void dmz_devs_part(struct dmz_devs *devs);
+
+/* Device i, still owned by devs; NULL beyond the last one. */
+struct zdev *dmz_devs_get(const struct dmz_devs *devs, uint32_t i);
+
 /*
- * Does dev, zoned or regular, carry a super block of this format with a good
- * checksum (set 0's, or the tertiary one of a zoned device behind a regular
- * one)? 1 for the first or only device, 2 for a later device of several, 0 for
- * neither, -errno. Blocks.
+ * Does dev, zoned or regular, carry super blocks of this format: set 0's, sound
+ * or not, or set 1's when set 0's is bad, or that of a zoned device behind a
+ * regular one? 1 for the first or only device, 2 for a later device of several,
+ * 0 for neither, -errno. Where two formats have left something, the whole one
+ * counts. Blocks.
  */
 int dmz_probe(struct zdev *dev);
+
+/*
+ * Overwrite the super blocks of this format in dev's conventional zones, before
+ * it gets another one that would leave them there. 0 or -errno. Blocks.
+ */
+int dmz_wipe(struct zdev *dev);
 
 /* A super block in host order (part 4). */
 struct dmz_super {

@@ -111,6 +111,7 @@ struct zdev_io {
 	uint64_t	bytes;		/* RESERVE, COPY, DISCARD: a block multiple for the latter two */
 	uint32_t	src_zno;	/* COPY: another zone or range of the same device */
 	uint64_t	src_pos;	/* COPY: bytes from the source zone's start */
+	bool		share_only;	/* COPY: only if no data need be moved, else -EOPNOTSUPP */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 

@@ -51,8 +51,10 @@ struct copier_job {
 	unsigned	failed;		/* mask of destinations that do not hold the data */
 
 	struct copier_job *next;	/* the copier's, with all below */
-	uint64_t	next_piece, written;
-	void		*priv;
+	struct copier_piece *pieces;	/* under way, by rising position */
+	uint64_t	begun;		/* bytes that pieces have been made for */
+	unsigned	seq, writing;	/* masks of destinations: sequential; with a write under way */
+	bool		by_hand;	/* the device is not asked (again) to copy by itself */
 };
 
 /* 0 or -ENOMEM. Starts what threads it needs. */

@@ -153,6 +153,9 @@ static int open_all(const char *const *paths, uint32_t nr, const struct zdev_ope
 
 	for (i = nr > 1; i < nr; i++) {
 		ret = zdev_open(paths[i], opts, &dev[i], e);
+		if (ret == -ENODEV && nr == 1)
+			zerr_set(e, ENODEV, "%s: not a zoned device; a regular one needs a zoned "
+				 "one behind it", paths[i]);
 		if (ret)
 			return ret;
 	}
@@ -192,6 +195,16 @@ int dmz_devs_close(struct dmz_devs *devs)
 	}
 	free(devs);
 	return ret;
+}
+
+void dmz_devs_part(struct dmz_devs *devs)
+{
+	free(devs);
+}
+
+struct zdev *dmz_devs_get(const struct dmz_devs *devs, uint32_t i)
+{
+	return i < devs->nr ? devs->dev[i].zdev : NULL;
 }
 
 /* ---- zones ---- */

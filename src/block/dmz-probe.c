@@ -8,22 +8,24 @@
 
 #include "dmz_i.h"
 
+#define ZONEFS_MAGIC	0x5A4F4653u	/* at the start of a device with zones as files */
+
 struct probe {
 	struct zdev	*dev;
 	uint64_t	zone_blocks;
 	uint8_t		*block;		/* room for one */
 };
 
-/* The first conventional zone, where set 0 is. nr_zones: none. */
-static int first_random(struct zdev *dev, uint32_t *zno)
+/* The first conventional zone from zno on, or the first good one. nr_zones: none. */
+static int next_random(struct zdev *dev, uint32_t *zno, bool good)
 {
 	const struct zdev_info *info = zdev_info(dev);
 	struct zdev_zone z;
 	int ret;
 
-	for (*zno = 0; info->nr_conv && *zno < info->nr_zones; ++*zno) {
+	for (; info->nr_conv && *zno < info->nr_zones; ++*zno) {
 		ret = zdev_report(dev, *zno, 1, &z);
-		if (ret || z.type == BLK_ZONE_TYPE_CONVENTIONAL)
+		if (ret || (z.type == BLK_ZONE_TYPE_CONVENTIONAL && (!good || !dmz_zone_bad(&z))))
 			return ret;
 	}
 	*zno = info->nr_zones;
@@ -88,10 +90,26 @@ static bool find_second(struct probe *p, uint32_t base)
 	return false;
 }
 
+/*
+ * Do sets begin at zone base? A zonefs super block at the front rules out what
+ * is left of an older format, but not a whole one. 1, 0 or -errno.
+ */
+static int probe_at(struct probe *p, uint32_t base, bool zonefs)
+{
+	struct dmz_super sb;
+	bool magic;
+	int ret = read_first(p, base);
+
+	if (ret || is_super(p, base, &sb))
+		return ret ? ret : 1;
+	magic = dmz_get32(p->block) == DMZ_MAGIC;
+	return !zonefs && (find_second(p, base) || magic);
+}
+
 static int probe(struct probe *p)
 {
-	uint32_t base, nr = zdev_info(p->dev)->nr_zones;
-	struct dmz_super sb;
+	uint32_t base = 0, nr = zdev_info(p->dev)->nr_zones, first;
+	bool zonefs;
 	int ret;
 
 	ret = read_first(p, 0);
@@ -99,26 +117,65 @@ static int probe(struct probe *p)
 		return ret;
 	if (is_later(p))
 		return 2;
-	ret = first_random(p->dev, &base);
+	zonefs = dmz_get32(p->block) == ZONEFS_MAGIC;
+	ret = next_random(p->dev, &base, false);
 	if (ret || base == nr)
 		return ret;
-	ret = read_first(p, base);
-	if (ret)
+	first = base;
+	ret = probe_at(p, base, zonefs);
+	/* It may have been bad already when the format was made. */
+	if (!ret)
+		ret = next_random(p->dev, &base, true);
+	if (ret || base == nr || base == first)
 		return ret;
-	return is_super(p, base, &sb) || find_second(p, base);
+	return probe_at(p, base, zonefs);
+}
+
+static int start(struct probe *p, struct zdev *dev)
+{
+	*p = (struct probe) {
+		.dev = dev, .zone_blocks = zdev_info(dev)->zone_size / DMZ_BLOCK_SIZE,
+		.block = malloc(DMZ_BLOCK_SIZE),
+	};
+	return p->block ? 0 : -ENOMEM;
 }
 
 int dmz_probe(struct zdev *dev)
 {
-	struct probe p = {
-		.dev = dev,
-		.zone_blocks = zdev_info(dev)->zone_size / DMZ_BLOCK_SIZE,
-		.block = malloc(DMZ_BLOCK_SIZE),
-	};
-	int ret;
+	struct probe p;
+	int ret = start(&p, dev);
 
 	/* The format has no zones of other sizes. */
-	ret = !p.block ? -ENOMEM : !p.zone_blocks ? 0 : probe(&p);
+	if (!ret && p.zone_blocks)
+		ret = probe(&p);
 	free(p.block);
 	return ret;
+}
+
+static int wipe_zone(struct probe *p, uint32_t zno)
+{
+	ssize_t n;
+	int ret = read_first(p, zno);
+
+	if (ret || dmz_get32(p->block) != DMZ_MAGIC)
+		return ret;
+	memset(p->block, 0, DMZ_BLOCK_SIZE);
+	n = zdev_pwrite(p->dev, zno, 0, p->block, DMZ_BLOCK_SIZE);
+	return n < 0 ? (int)n : 0;
+}
+
+int dmz_wipe(struct zdev *dev)
+{
+	uint32_t zno = 0, nr = zdev_info(dev)->nr_zones;
+	struct probe p;
+	int ret = start(&p, dev);
+
+	while (!ret && p.zone_blocks) {
+		ret = next_random(dev, &zno, true);
+		if (ret || zno == nr)
+			break;
+		ret = wipe_zone(&p, zno++);
+	}
+	free(p.block);
+	return ret ? ret : zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES);
 }

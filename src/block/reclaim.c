@@ -548,6 +548,8 @@ static int do_merge(struct block *b, struct chunk *c)
 	struct where w;
 	int ret = 0;
 
+	/* Pieces take their turn among the writes: one that was parked would never end. */
+	let_writes(b, c);
 	while (block < b->zone_blocks && b->zones[job->dzone].weight && !ret) {
 		ret = find_run(b, job, block, &w);
 		nr = w.nr;
@@ -799,12 +801,14 @@ int block_reclaim(struct block *b, bool wait)
 {
 	int ret;
 
+	if (b->opts.read_only)
+		return -EROFS;
 	pthread_mutex_lock(&b->lock);
 	b->reclaim_asked = true;
 	reclaim_kick(b);
 	while (wait && b->reclaim_asked && !b->failed && !b->stopping)
 		pthread_cond_wait(&b->changed, &b->lock);
-	ret = b->opts.read_only ? -EROFS : b->failed;
+	ret = b->failed;
 	block_leave(b);
 	return ret;
 }

@@ -5,8 +5,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "zonefsd/arena.h"
+#include "zonefsd/dmz.h"
 #include "zonefsd/error.h"
 #include "zonefsd/mounted.h"
 #include "zonefsd/super.h"
@@ -121,6 +123,8 @@ void progress_end(struct progress *p);
 struct target {
 	const char	*name;		/* what the user typed */
 	struct zdev	*dev;
+	int		dmz;		/* devices only: as dmz_probe says */
+	struct dmz_devs	*disk;		/* several devices: owns dev, the first of them */
 	struct mounted	mounted;
 	char		*info;		/* text of .zonefsd/info, mounts only */
 	uint32_t	nr_zones;
@@ -140,8 +144,14 @@ struct target {
  */
 int target_open(const char *path, struct target *t);
 
+/* The devices of a disk, regular one first, not mounted and read-only. As target_open. */
+int target_open_disk(const char *const *paths, uint32_t nr, struct target *t);
+
 /* As target_open, for what needs the device itself: a mounted one is refused. */
 int target_open_device(const char *path, struct target *t);
+
+/* 0, or -EBUSY with *e when the device at path is mounted, or -errno. */
+int target_unmounted(const char *path, struct zerr *e);
 
 /* As target_open_device, but the error is not reported: -errno with *e. */
 int target_try_device(const char *path, struct target *t, struct zerr *e);
@@ -175,6 +185,40 @@ void uuid_text(const uint8_t uuid[16], char text[37]);
 
 /* Stop using a mount (cmd-remove.c): 0 or EXIT_FAILED, error reported. */
 int unmount(const struct mounted *m);
+
+/* ---- what is on a device already (probe.c) ---- */
+
+/* 0 when nothing known is, else EXIT_FAILED, reported. */
+int probe_content(struct zdev *dev, const char *name);
+
+/* ---- the format of the block view (dmz.c, mkfs-dmz.c, check-dmz.c) ---- */
+
+/* The devices of a disk, those that are mounted refused. 0 or -errno with *e. */
+int dmz_open(const char *const *paths, uint32_t nr, bool write, struct dmz_devs **devs,
+	     struct zerr *e);
+
+/* Operands, the devices of one disk; what is wanted. NULL with a->status set. */
+const char *const *dmz_operands(struct args *a, const char *what, uint32_t *nr);
+
+/* zonefsctl mkfs -t dmzoned: the exit status. */
+struct dmz_mkfs {
+	const char	*label;		/* NULL: a default */
+	uint32_t	nr_reserved_seq; /* 0: the default */
+	bool		force;
+};
+int mkfs_dmzoned(const char *const *paths, uint32_t nr, const struct dmz_mkfs *how);
+
+/*
+ * What check and check-dmz.c tell each other. Each finding is passed on, whose
+ * device is named by the caller; sev as dmz_check's.
+ */
+typedef void (*dmz_problem)(void *ctx, enum dmz_severity sev, const char *line);
+/* 0 or -errno with *e. */
+int check_dmzoned(const char *const *paths, uint32_t nr, bool repair, dmz_problem problem,
+		  void *ctx, struct zerr *e);
+
+/* Lines "name value" of the format, for info. */
+void put_dmz_status(FILE *f, const struct dmz_status *st);
 
 /* zloop.c, the kernel's "add" string; reports errors, returns the exit status. */
 struct zloop_params {

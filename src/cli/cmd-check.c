@@ -25,7 +25,7 @@ struct findings {
 	const char	*device;
 	char		real[PATH_MAX];	/* the same without links */
 	json_t		*list;		/* NULL: printed as they come */
-	uint32_t	left, repaired;
+	uint32_t	left, repaired, warnings;
 };
 
 /* What stands behind "NAME: " or "NAME/", or the whole line. */
@@ -40,9 +40,8 @@ static const char *skip_name(const char *line, const char *name)
 	return strncmp(line + len, ": ", 2) ? line : line + len + 2;
 }
 
-static void problem(void *ctx, const char *line, bool repaired)
+static void add(struct findings *f, const char *line, enum dmz_severity sev)
 {
-	struct findings *f = ctx;
 	struct zerr clean;
 	json_t *text;
 
@@ -50,18 +49,29 @@ static void problem(void *ctx, const char *line, bool repaired)
 	line = skip_name(skip_name(line, f->device), f->real);
 	/* The line may quote what is on the device. */
 	zerr_set(&clean, EINVAL, "%s", line);
-	if (repaired)
-		f->repaired++;
-	else
-		f->left++;
+	f->repaired += sev == DMZ_REPAIRED;
+	f->left += sev == DMZ_ERROR;
+	f->warnings += sev == DMZ_WARNING;
 	if (!f->list) {
-		say("%s: %s%s", f->device, clean.msg, repaired ? " (repaired)" : "");
+		say("%s: %s%s%s", f->device, sev == DMZ_WARNING ? "warning: " : "", clean.msg,
+		    sev == DMZ_REPAIRED ? " (repaired)" : "");
 		return;
 	}
 	text = json_string(clean.msg);
-	json_array_append_new(f->list, json_pack("{s:o s:b}", "problem",
+	json_array_append_new(f->list, json_pack("{s:o s:b s:b}", "problem",
 						 text ? text : json_null(),
-						 "repaired", repaired));
+						 "repaired", sev == DMZ_REPAIRED,
+						 "warning", sev == DMZ_WARNING));
+}
+
+static void problem(void *ctx, const char *line, bool repaired)
+{
+	add(ctx, line, repaired ? DMZ_REPAIRED : DMZ_ERROR);
+}
+
+static void finding(void *ctx, enum dmz_severity sev, const char *line)
+{
+	add(ctx, line, sev);
 }
 
 /* Progress and repair of the walk over the zones. */
@@ -178,6 +188,14 @@ static int check_image(const char *path, bool repair, struct findings *f)
 	return ret < 0 ? open_failed(&e, path, ret, f) : 0;
 }
 
+static int check_disk(const char *const *paths, uint32_t nr, bool repair, struct findings *f)
+{
+	struct zerr e = { "" };
+	int ret = check_dmzoned(paths, nr, repair, finding, f, &e);
+
+	return ret ? open_failed(&e, paths[0], ret, f) : 0;
+}
+
 static int check(const char *path, bool repair, struct findings *f)
 {
 	struct zerr e = { "" };
@@ -200,6 +218,10 @@ static int check(const char *path, bool repair, struct findings *f)
 	ret = target_try_device(path, &t, &e);
 	if (ret)
 		return open_failed(&e, path, ret, f);
+	if (t.dmz) {
+		ret = target_close(&t, 0);
+		return ret ? ret : check_disk(&path, 1, repair, f);
+	}
 	t.left_settled = true;
 	if (repair)
 		ret = target_make_writable(&t);
@@ -208,6 +230,24 @@ static int check(const char *path, bool repair, struct findings *f)
 	if (!ret)
 		ret = check_content(&t, repair, f);
 	return target_close(&t, ret);
+}
+
+/* A regular device and zoned ones behind it: as check(), in the same order. */
+static int check_several(const char *const *paths, uint32_t nr, bool repair, struct findings *f)
+{
+	struct dmz_devs *devs;
+	struct zerr e = { "" };
+	uint32_t i;
+	int ret;
+
+	ret = dmz_open(paths, nr, false, &devs, &e);
+	if (!ret)
+		dmz_devs_close(devs);
+	else if (ret != -EINVAL && ret != -EIO)
+		return fail_zerr(&e, paths[0], ret);
+	for (i = 1, ret = 0; !ret && i < nr; i++)
+		ret = check_image(paths[i], repair, f);
+	return ret || f->left ? ret : check_disk(paths, nr, repair, f);
 }
 
 static void print_verdict(const struct findings *f, int status)
@@ -220,6 +260,8 @@ static void print_verdict(const struct findings *f, int status)
 		else if (f->repaired)
 			say("%s: sound again, problems repaired: %u", f->device,
 			    f->repaired);
+		else if (!status && f->warnings)
+			say("%s: sound, warnings: %u", f->device, f->warnings);
 		else if (!status)
 			say("%s: sound", f->device);
 		return;
@@ -235,21 +277,25 @@ static void print_verdict(const struct findings *f, int status)
 static int run_check(struct args *a)
 {
 	struct findings f = { .list = NULL };
+	const char *const *paths = NULL;
 	bool json = false, repair = false;
+	uint32_t nr;
 	int c, ret;
 
 	while ((c = args_next(a)) > 0) {
 		json |= c == JSON;
 		repair |= c == REPAIR;
 	}
-	f.device = c < 0 ? NULL : args_operand(a, "DEV");
-	if (!f.device)
+	if (!c)
+		paths = dmz_operands(a, "DEV", &nr);
+	if (!paths)
 		return a->status;
+	f.device = paths[0];
 	if (!realpath(f.device, f.real))
 		f.real[0] = '\0';
 	if (json)
 		f.list = json_array();
-	ret = check(f.device, repair, &f);
+	ret = nr > 1 ? check_several(paths, nr, repair, &f) : check(f.device, repair, &f);
 	if (!ret || f.left || f.repaired)
 		print_verdict(&f, ret);
 	json_decref(f.list);
@@ -258,9 +304,11 @@ static int run_check(struct args *a)
 
 const struct cmd cmd_check = {
 	.name = "check",
-	.synopsis = "[--repair] [--json] DEV",
+	.synopsis = "[--repair] [--json] DEV...",
 	.summary = "verify a device and the format on it",
 	.opts = check_opts,
-	.notes = "The device may not be mounted. Exits 1 when something is wrong and stays so.\n",
+	.notes =
+	"The device may not be mounted. Exits 1 when something is wrong and stays so.\n"
+	"Several devices are those of one disk in the format dmzoned, the regular one first.\n",
 	.run = run_check,
 };

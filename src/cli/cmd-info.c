@@ -27,6 +27,7 @@ static const struct field {
 	enum kind	kind;
 } fields[] = {
 	{ "device", TEXT },
+	{ "zoned_devices", TEXT },
 	{ "mountpoint", TEXT },
 	{ "state", TEXT },
 	{ "pid", NUMBER },
@@ -50,6 +51,14 @@ static const struct field {
 	{ "format_uuid", TEXT },
 	{ "label", TEXT },
 	{ "features", TEXT },
+	{ "format_version", NUMBER },
+	{ "generation", NUMBER },
+	{ "disk_size", BYTES },
+	{ "nr_chunks", NUMBER },
+	{ "nr_reserved", NUMBER },
+	{ "metadata_set_0", TEXT },
+	{ "metadata_set_1", TEXT },
+	{ "needs_sync", FLAG },
 	{ "personality", TEXT },
 	{ "errors", TEXT },
 	{ "explicit_open", FLAG },
@@ -69,6 +78,17 @@ static int count_zone(void *ctx, uint32_t zno, const struct zdev_zone *z)
 	return 0;
 }
 
+static int count_zones(struct target *t, struct counts *n)
+{
+	struct target one = { .name = t->name };
+	int ret = target_zones(t, 0, t->nr_zones, count_zone, n);
+	uint32_t i;
+
+	for (i = 1; !ret && t->disk && (one.dev = dmz_devs_get(t->disk, i)); i++)
+		ret = target_zones(&one, 0, zdev_info(one.dev)->nr_zones, count_zone, n);
+	return ret;
+}
+
 static void put_counts(FILE *f, const struct counts *n)
 {
 	const uint32_t *c = n->by_cond;
@@ -81,23 +101,23 @@ static void put_counts(FILE *f, const struct counts *n)
 }
 
 /* A line of its own, whatever a path or a label holds. */
+static void put_clean(FILE *f, const char *value)
+{
+	for (; *value; value++)
+		fputc((unsigned char)*value < ' ' || *value == 0x7f ? '?' : *value, f);
+}
+
 static void put_text(FILE *f, const char *name, const char *value)
 {
 	fprintf(f, "%s ", name);
-	for (; *value; value++)
-		fputc((unsigned char)*value < ' ' || *value == 0x7f ? '?' : *value, f);
+	put_clean(f, value);
 	fputc('\n', f);
 }
 
-static void put_format(FILE *f, const struct target *t)
+static void put_zonefs(FILE *f, const struct zonefs_super *sb)
 {
-	const struct zonefs_super *sb = &t->super;
 	char uuid[37];
 
-	if (t->super_err) {
-		put_text(f, "format", t->super_err == -ENODEV ? "none" : "damaged");
-		return;
-	}
 	uuid_text(sb->uuid, uuid);
 	put_text(f, "format", "zonefs");
 	put_text(f, "format_uuid", uuid);
@@ -114,13 +134,82 @@ static void put_format(FILE *f, const struct target *t)
 	fprintf(f, "\n");
 }
 
-static void put_device(FILE *f, const struct target *t)
+/* A disk's format, or what is known of a device that is not all of it. */
+static void put_dmz(FILE *f, const struct dmz_status *st, int err)
+{
+	const struct dmz_super *sb = &st->super;
+	char uuid[37];
+
+	if (err) {
+		put_text(f, "format", "dm-zoned (damaged)");
+		return;
+	}
+	put_text(f, "format", "dm-zoned");
+	if (sb->version > 1) {
+		uuid_text(sb->uuid, uuid);
+		put_text(f, "format_uuid", uuid);
+		put_text(f, "label", sb->label);
+	}
+	put_dmz_status(f, st);
+}
+
+static void put_disk(FILE *f, struct target *t)
+{
+	struct dmz_status st = { .winner = 0 };
+	struct dmz_devs *devs = t->disk;
+	int err = 0;
+
+	if (!devs)
+		err = dmz_devs_join(&t->dev, 1, &devs, &t->super_zerr);
+	if (!err)
+		err = dmz_status(devs, &st, &t->super_zerr);
+	if (devs && !t->disk)
+		dmz_devs_part(devs);
+	put_dmz(f, &st, err);
+	t->super_err = err == -ENODEV ? -EINVAL : err;
+}
+
+static void put_format(FILE *f, struct target *t)
+{
+	if (t->dmz == 2)
+		put_text(f, "format", "dm-zoned (a later device of several)");
+	else if (t->dmz)
+		put_disk(f, t);
+	else if (t->super_err)
+		put_text(f, "format", t->super_err == -ENODEV ? "none" : "damaged");
+	else
+		put_zonefs(f, &t->super);
+}
+
+/* The zoned ones behind a regular one, and what they have together. */
+static void add_later(FILE *f, const struct target *t, struct zdev_info *sum)
+{
+	struct zdev *dev;
+	uint32_t i;
+
+	for (i = 1; t->disk && (dev = dmz_devs_get(t->disk, i)); i++) {
+		const struct zdev_info *info = zdev_info(dev);
+
+		fprintf(f, i == 1 ? "zoned_devices " : " ");
+		put_clean(f, info->path);
+		sum->size += info->size;
+		sum->nr_zones += info->nr_zones;
+		sum->nr_conv += info->nr_conv;
+		sum->zone_capacity = info->zone_capacity;
+	}
+	if (t->disk)
+		fputc('\n', f);
+}
+
+static void put_device(FILE *f, struct target *t)
 {
 	const struct zdev_info *i = zdev_info(t->dev);
+	struct zdev_info sum = *i;
 	static const uint8_t none[16];
 	char uuid[37];
 
 	put_text(f, "device", i->path);
+	add_later(f, t, &sum);
 	put_text(f, "state", "not mounted");
 	put_text(f, "backend", i->backend);
 	if (memcmp(i->uuid, none, sizeof(none))) {
@@ -129,13 +218,13 @@ static void put_device(FILE *f, const struct target *t)
 	}
 	fprintf(f, "size %" PRIu64 "\nblock_size %u\nzone_size %" PRIu64
 		"\nzone_capacity %" PRIu64 "\nnr_zones %u\nnr_conv %u\n"
-		"max_open %u\nmax_active %u\n", i->size, i->block_size, i->zone_size,
-		i->zone_capacity, i->nr_zones, i->nr_conv, i->max_open, i->max_active);
+		"max_open %u\nmax_active %u\n", sum.size, i->block_size, i->zone_size,
+		i->zone_capacity, sum.nr_zones, sum.nr_conv, i->max_open, i->max_active);
 	put_format(f, t);
 }
 
 /* The lines of a device or a mount. NULL: out of memory. */
-static char *collect(const struct target *t, const struct counts *n)
+static char *collect(struct target *t, const struct counts *n)
 {
 	char *text = NULL;
 	size_t len;
@@ -221,7 +310,7 @@ static int info(struct target *t, bool json)
 	char *text;
 	int ret;
 
-	ret = target_zones(t, 0, t->nr_zones, count_zone, &n);
+	ret = count_zones(t, &n);
 	if (ret)
 		return ret;
 	text = collect(t, &n);
@@ -240,17 +329,19 @@ static int info(struct target *t, bool json)
 
 static int run_info(struct args *a)
 {
+	const char *const *paths = NULL;
 	struct target t;
-	const char *path;
 	bool json = false;
+	uint32_t nr;
 	int c, ret;
 
 	while ((c = args_next(a)) > 0)
 		json = true;
-	path = c < 0 ? NULL : args_operand(a, "DEV or MNT");
-	if (!path)
+	if (!c)
+		paths = dmz_operands(a, "DEV or MNT", &nr);
+	if (!paths)
 		return a->status;
-	ret = target_open(path, &t);
+	ret = nr > 1 ? target_open_disk(paths, nr, &t) : target_open(paths[0], &t);
 	if (ret)
 		return ret;
 	return finish_output(target_close(&t, info(&t, json)));
@@ -258,7 +349,7 @@ static int run_info(struct args *a)
 
 const struct cmd cmd_info = {
 	.name = "info",
-	.synopsis = "[--json] DEV|MNT",
+	.synopsis = "[--json] DEV...|MNT",
 	.summary = "show geometry, limits, format and state",
 	.opts = info_opts,
 	.run = run_info,

@@ -1,151 +1,83 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mkfs: put a zonefs super block on a device and reset its zones. */
-#include <blkid/blkid.h>
+/*
+ * mkfs: make a format on a device. Here the command and the format with a file
+ * for each zone; that of the block view is in mkfs-dmz.c.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "zonefsd/units.h"
 
-#define PROBE_SIZE	(UINT64_C(2) << 20)	/* all signatures but those at the end */
-#define PROBE_END	(UINT64_C(256) << 10)	/* RAID and backup partition tables */
-#define PROBE_CHUNK	(UINT32_C(256) << 10)
-
 static const struct opt mkfs_opts[] = {
-	{ 't', "type", "TYPE", "format: zonefs (the default)" },
+	{ 't', "type", "TYPE", "format: zonefs (the default) or dmzoned" },
 	{ 'f', "force", NULL, "format even if the device contains something" },
-	{ 'L', "label", "LABEL", "label, at most 63 bytes" },
-	{ 'o', "options", "LIST", "comma list of aggr_cnv, perm=OCTAL, uid=N, gid=N" },
+	{ 'L', "label", "LABEL", "label, at most 63 bytes, 31 with dmzoned" },
+	{ 'o', "options", "LIST", "comma list of the format's own options" },
 	OPT_END
 };
 
-/* Bytes at pos of the device, for at most PROBE_CHUNK and never across zones. */
-static ssize_t read_device(struct zdev *dev, uint64_t pos, void *buf, uint64_t len)
+/* What the command line asks for. */
+struct request {
+	const struct args *a;
+	bool		dmzoned, force;
+	const char	*label;		/* NULL: none given */
+	const char	**lists;	/* those of -o */
+	int		nr_lists;
+};
+
+/* ---- zonefs ---- */
+
+static int set_zonefs_option(void *ctx, const struct args *a, const char *word)
 {
-	const struct zdev_info *info = zdev_info(dev);
-	uint64_t at = pos & (info->zone_size - 1);
-
-	if (len > PROBE_CHUNK)
-		len = PROBE_CHUNK;
-	if (len > info->max_io)
-		len = info->max_io;
-	if (len > info->zone_size - at)
-		len = info->zone_size - at;
-	return zdev_pread(dev, pos / info->zone_size, at, buf, len);
-}
-
-/* Copy [pos, end) of the device to the same place of fd. 0 or -errno. */
-static int copy_part(struct zdev *dev, int fd, uint64_t pos, uint64_t end)
-{
-	char *buf = malloc(PROBE_CHUNK);
-	ssize_t n = 0;
-
-	if (!buf)
-		return -ENOMEM;
-	for (; pos < end; pos += n) {
-		n = read_device(dev, pos, buf, end - pos);
-		if (n <= 0)
-			break;
-		if (pwrite(fd, buf, n, pos) != n) {
-			n = -errno;
-			break;
-		}
-	}
-	free(buf);
-	return n < 0 ? n : 0;
-}
-
-/*
- * libblkid reads a file: a sparse one in memory, as long as the device, with
- * the parts that signatures live in.
- */
-static int copy_to_memory(struct zdev *dev)
-{
-	uint64_t size = zdev_info(dev)->size;
-	int fd, ret;
-
-	fd = memfd_create("zonefsctl-probe", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = ftruncate(fd, size) ? -errno : 0;
-	if (!ret)
-		ret = copy_part(dev, fd, 0, size < PROBE_SIZE ? size : PROBE_SIZE);
-	if (!ret && size > PROBE_SIZE + PROBE_END)
-		ret = copy_part(dev, fd, size - PROBE_END, size);
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	return fd;
-}
-
-static int report_content(blkid_probe pr, const char *path)
-{
-	const char *type;
-
-	if (!blkid_probe_lookup_value(pr, "TYPE", &type, NULL))
-		return fail("%s: contains a file system or signature of type %s (use -f)", path, type);
-	if (!blkid_probe_lookup_value(pr, "PTTYPE", &type, NULL))
-		return fail("%s: contains a partition table of type %s (use -f)", path, type);
-	return fail("%s: contains something unknown (use -f)", path);
-}
-
-/* 0 when nothing known is on the device, else EXIT_FAILED, reported. */
-static int probe_content(struct target *t)
-{
-	blkid_probe pr;
-	int fd, ret;
-
-	/* libblkid knows only sound ones. */
-	if (t->formatted)
-		return fail("%s: contains a zonefs file system (use -f)", t->name);
-	fd = copy_to_memory(t->dev);
-	if (fd < 0)
-		return fail("%s: probe: %s (-f skips it)", t->name, strerror(-fd));
-	pr = blkid_new_probe();
-	if (!pr || blkid_probe_set_device(pr, fd, 0, 0)) {
-		ret = fail("%s: probe failed (-f skips it)", t->name);
-		goto out;
-	}
-	blkid_probe_enable_superblocks(pr, 1);
-	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE);
-	blkid_probe_enable_partitions(pr, 1);
-	ret = blkid_do_safeprobe(pr);
-	if (ret == 1)
-		ret = 0;
-	else if (ret == 0)
-		ret = report_content(pr, t->name);
-	else if (ret == -2)
-		ret = fail("%s: contains several signatures (use -f)", t->name);
-	else
-		ret = fail("%s: probe failed (-f skips it)", t->name);
-out:
-	blkid_free_probe(pr);
-	close(fd);
-	return ret;
-}
-
-static int set_options(const struct args *a, const char *list, struct zonefs_super *sb)
-{
-	char *copy = strdup(list), *rest = copy, *word;
 	struct zerr e = { "" };
-	int ret = 0;
+	int ret = zonefs_super_option(ctx, word, &e);
 
-	if (!copy)
-		return fail("-o: %s", strerror(ENOMEM));
-	while (!ret && (word = strsep(&rest, ","))) {
-		ret = zonefs_super_option(sb, word, &e);
-		if (ret == -ENOENT)
-			ret = usage_error(a, "-o: '%s' is not an option of zonefs", word);
-		else if (ret)
-			ret = usage_error(a, "-o: %s", e.msg[0] ? e.msg : strerror(-ret));
+	if (ret == -ENOENT)
+		return usage_error(a, "-o: '%s' is not an option of zonefs", word);
+	if (ret)
+		return usage_error(a, "-o: %s", e.msg[0] ? e.msg : strerror(-ret));
+	return 0;
+}
+
+static int set_dmz_option(void *ctx, const struct args *a, const char *word)
+{
+	struct dmz_mkfs *how = ctx;
+	uint64_t v;
+
+	if (strncmp(word, "seq=", 4))
+		return usage_error(a, "-o: '%s' is not an option of dmzoned", word);
+	if (zu_parse_u64(word + 4, UINT32_MAX, &v) || !v)
+		return usage_error(a, "-o: %s: not a number of zones, from 1 on", word);
+	how->nr_reserved_seq = (uint32_t)v;
+	return 0;
+}
+
+/* Each word of all -o, in order. 0 or the exit status, error reported. */
+static int set_options(const struct request *r, void *ctx,
+		       int (*set)(void *ctx, const struct args *a, const char *word))
+{
+	int i, ret = 0;
+
+	for (i = 0; !ret && i < r->nr_lists; i++) {
+		char *copy = strdup(r->lists[i]), *rest = copy, *word;
+
+		if (!copy)
+			return fail("-o: %s", strerror(ENOMEM));
+		while (!ret && (word = strsep(&rest, ",")))
+			ret = set(ctx, r->a, word);
+		free(copy);
 	}
-	free(copy);
 	return ret;
+}
+
+static int check_label(const struct request *r, size_t max)
+{
+	size_t len = r->label ? strlen(r->label) : 0;
+
+	return len <= max ? 0 : usage_error(r->a, "-L: %zu bytes, at most %zu fit", len, max);
 }
 
 static void print_made(const struct zdev_info *info, const struct zonefs_super *sb)
@@ -170,6 +102,11 @@ static int format(struct target *t, const struct zonefs_super *sb)
 	int ret;
 
 	ret = zonefs_arena_discard(t->dev, &e);
+	if (!ret) {
+		ret = dmz_wipe(t->dev);
+		if (ret)
+			zerr_errno(&e, -ret, "%s: overwriting super blocks of dm-zoned", t->name);
+	}
 	if (ret)
 		return fail_zerr(&e, t->name, ret);
 	progress_start(&p, "mkfs");
@@ -181,72 +118,113 @@ static int format(struct target *t, const struct zonefs_super *sb)
 	return 0;
 }
 
-static int set_label(const struct args *a, struct zonefs_super *sb)
-{
-	size_t len = strlen(a->value);
-
-	if (len > ZONEFS_LABEL_MAX)
-		return usage_error(a, "-L: %zu bytes, at most %d fit", len, ZONEFS_LABEL_MAX);
-	memset(sb->label, 0, sizeof(sb->label));
-	memcpy(sb->label, a->value, len);
-	return 0;
-}
-
-static int set_type(const struct args *a)
-{
-	if (!strcmp(a->value, "zonefs"))
-		return 0;
-	if (!strcmp(a->value, "dmzoned"))
-		return fail("-t dmzoned: not supported by this version");
-	return usage_error(a, "-t: '%s' is not a format", a->value);
-}
-
-static int run_mkfs(struct args *a)
+static int mkfs_zonefs(const struct request *r, const char *path)
 {
 	struct zonefs_super sb;
 	struct target t;
-	const char *path;
-	bool force = false;
-	int c, ret = 0;
+	int ret;
 
 	zonefs_super_init(&sb);
-	while (!ret && (c = args_next(a)) > 0) {
-		if (c == 't')
-			ret = set_type(a);
-		else if (c == 'L')
-			ret = set_label(a, &sb);
-		else if (c == 'o')
-			ret = set_options(a, a->value, &sb);
-		else
-			force = true;
-	}
+	ret = check_label(r, ZONEFS_LABEL_MAX);
+	if (!ret)
+		ret = set_options(r, &sb, set_zonefs_option);
 	if (ret)
 		return ret;
-	path = c < 0 ? NULL : args_operand(a, "DEV");
-	if (!path)
-		return a->status;
+	if (r->label)
+		memcpy(sb.label, r->label, strlen(r->label));
 	ret = target_open_device(path, &t);
 	if (ret)
 		return ret;
-	if (!force)
-		ret = probe_content(&t);
+	if (!r->force)
+		ret = probe_content(t.dev, path);
 	/* All data goes, and what waits with it. */
 	t.left_settled = true;
 	if (!ret)
 		ret = target_make_writable(&t);
 	if (!ret)
 		ret = format(&t, &sb);
-	return finish_output(target_close(&t, ret));
+	return target_close(&t, ret);
+}
+
+/* ---- both ---- */
+
+static int mkfs_dmz(const struct request *r, const char *const *paths, uint32_t nr)
+{
+	struct dmz_mkfs how = { .label = r->label, .force = r->force };
+	int ret;
+
+	if (r->label && !*r->label)
+		return usage_error(r->a, "-L: dmzoned needs a label that is not empty");
+	ret = check_label(r, DMZ_LABEL_MAX);
+	if (!ret)
+		ret = set_options(r, &how, set_dmz_option);
+	return ret ? ret : mkfs_dmzoned(paths, nr, &how);
+}
+
+static int set_type(struct request *r, const char *type)
+{
+	r->dmzoned = !strcmp(type, "dmzoned");
+	if (r->dmzoned || !strcmp(type, "zonefs"))
+		return 0;
+	return usage_error(r->a, "-t: '%s' is not a format", type);
+}
+
+/* 0, the exit status, or -1 with that in a->status. */
+static int read_options(struct args *a, struct request *r)
+{
+	int c, ret = 0;
+
+	while (!ret && (c = args_next(a)) > 0) {
+		if (c == 't')
+			ret = set_type(r, a->value);
+		else if (c == 'L')
+			r->label = a->value;
+		else if (c == 'o')
+			r->lists[r->nr_lists++] = a->value;
+		else
+			r->force = true;
+	}
+	return ret ? ret : c;
+}
+
+static int run_mkfs(struct args *a)
+{
+	/* No more lists than words. */
+	struct request r = { .a = a, .lists = calloc((size_t)a->argc + 1, sizeof(*r.lists)) };
+	const char *const *paths = NULL;
+	const char *path = NULL;
+	uint32_t nr;
+	int ret;
+
+	if (!r.lists)
+		return fail("%s", strerror(ENOMEM));
+	ret = read_options(a, &r);
+	if (!ret && r.dmzoned)
+		paths = dmz_operands(a, "DEV", &nr);
+	else if (!ret)
+		path = args_operand(a, "DEV");
+	if (paths)
+		ret = mkfs_dmz(&r, paths, nr);
+	else if (path)
+		ret = mkfs_zonefs(&r, path);
+	else if (ret <= 0)
+		ret = a->status;
+	free(r.lists);
+	return finish_output(ret);
 }
 
 const struct cmd cmd_mkfs = {
 	.name = "mkfs",
-	.synopsis = "[OPTIONS] DEV",
+	.synopsis = "[OPTIONS] DEV...",
 	.summary = "format a device, all sequential zones lose their data",
 	.opts = mkfs_opts,
 	.notes =
+	"Options of zonefs, zones as files:\n"
 	"  aggr_cnv     one file for each run of conventional zones\n"
 	"  perm=OCTAL   access mode of the files (640)\n"
-	"  uid=N gid=N  owner of the files (0)\n",
+	"  uid=N gid=N  owner of the files (0)\n"
+	"Options of dmzoned, one disk:\n"
+	"  seq=N        sequential zones kept in reserve (16)\n"
+	"dmzoned takes one zoned device, or a regular device and zoned ones behind it.\n",
 	.run = run_mkfs,
 };

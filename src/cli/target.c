@@ -69,6 +69,22 @@ static int open_mount(struct target *t)
 	return 0;
 }
 
+/* Is it one of a disk's? 0 or -errno with *e. */
+static int probe_dmz(struct target *t, struct zerr *e)
+{
+	int ret = dmz_probe(t->dev);
+
+	if (ret < 0) {
+		zdev_close(t->dev);
+		t->dev = NULL;
+		return zerr_errno(e, -ret, "%s: reading super blocks", t->name);
+	}
+	t->dmz = ret;
+	/* A later device's is in zone 0, as that of zonefs. */
+	t->formatted = ret == 2;
+	return 0;
+}
+
 /* 0 or -errno with *e. */
 static int open_device(struct target *t, bool write, struct zerr *e)
 {
@@ -89,6 +105,8 @@ static int open_device(struct target *t, bool write, struct zerr *e)
 	/* A damaged super block counts: its zone is not ours to give away. */
 	t->super_err = zonefs_super_read(t->dev, &t->super, &t->super_zerr);
 	t->formatted = !t->super_err || t->super_err == -EINVAL;
+	if (t->super_err == -ENODEV)
+		return probe_dmz(t, e);
 	if (t->super_err)
 		return 0;
 	ret = zonefs_arena_pending(t->dev, NULL, &t->left, e);
@@ -130,22 +148,44 @@ int target_open(const char *path, struct target *t)
 	return 0;
 }
 
+int target_unmounted(const char *path, struct zerr *e)
+{
+	struct target t = { .name = path };
+	int ret = find_mount(&t, e);
+
+	if (ret > 0)
+		ret = zerr_set(e, EBUSY, "%s: mounted on %s", t.mounted.device,
+			       t.mounted.mountpoint);
+	mounted_free(&t.mounted);
+	return ret;
+}
+
 int target_try_device(const char *path, struct target *t, struct zerr *e)
 {
 	int ret;
 
 	memset(t, 0, sizeof(*t));
 	t->name = path;
-	ret = find_mount(t, e);
-	if (ret < 0)
-		return ret;
+	ret = target_unmounted(path, e);
+	return ret ? ret : open_device(t, false, e);
+}
+
+int target_open_disk(const char *const *paths, uint32_t nr, struct target *t)
+{
+	struct zerr e = { "" };
+	int ret;
+
+	memset(t, 0, sizeof(*t));
+	t->name = paths[0];
+	ret = dmz_open(paths, nr, false, &t->disk, &e);
 	if (ret)
-		ret = zerr_set(e, EBUSY, "%s: mounted on %s", t->mounted.device,
-			       t->mounted.mountpoint);
-	else
-		ret = open_device(t, false, e);
-	mounted_free(&t->mounted);
-	return ret;
+		return fail_zerr(&e, paths[0], ret);
+	t->dev = dmz_devs_get(t->disk, 0);
+	t->nr_zones = zdev_info(t->dev)->nr_zones;
+	t->nr_conv = zdev_info(t->dev)->nr_conv;
+	t->zone_size = zdev_info(t->dev)->zone_size;
+	t->dmz = 1;
+	return 0;
 }
 
 int target_open_device(const char *path, struct target *t)
@@ -176,8 +216,9 @@ int target_make_writable(struct target *t)
 
 int target_close(struct target *t, int status)
 {
-	int ret = t->dev ? zdev_close(t->dev) : 0;
+	int ret = t->disk ? dmz_devs_close(t->disk) : t->dev ? zdev_close(t->dev) : 0;
 
+	t->disk = NULL;
 	t->dev = NULL;
 	mounted_free(&t->mounted);
 	free(t->info);

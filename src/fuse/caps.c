@@ -70,7 +70,8 @@ static bool may_use_device(const char *path)
 }
 
 struct device_run {
-	const char	*path;
+	const char	*const *paths;
+	unsigned	nr;
 	int		(*fn)(void *arg);
 	void		*arg;
 	int		ret;
@@ -81,9 +82,11 @@ struct device_run {
 static void *run_for_device(void *arg)
 {
 	struct device_run *r = arg;
+	unsigned i;
 
 	r->ret = keep(KEEP_NONE, CAPNG_EFFECTIVE);
-	r->override = !r->ret && !may_use_device(r->path);
+	for (i = 0; i < r->nr && !r->ret && !r->override; i++)
+		r->override = !may_use_device(r->paths[i]);
 	if (!r->ret)
 		r->ret = keep(r->override ? KEEP(CAP_DAC_OVERRIDE) : KEEP_NONE,
 			      CAPNG_EFFECTIVE | CAPNG_PERMITTED);
@@ -93,10 +96,10 @@ static void *run_for_device(void *arg)
 	return NULL;
 }
 
-int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
-			bool *override, struct zerr *e)
+int caps_run_for_devices(const char *const *paths, unsigned nr, int (*fn)(void *arg), void *arg,
+			 bool *override, struct zerr *e)
 {
-	struct device_run r = { .path = path, .fn = fn, .arg = arg };
+	struct device_run r = { .paths = paths, .nr = nr, .fn = fn, .arg = arg };
 	pthread_t thread;
 	int ret;
 

@@ -8,13 +8,13 @@
 #include "zonefsd/error.h"
 
 /*
- * Run fn(arg) on a thread that has lost every capability but the one to open
- * path and what is in it, where that needs one. The threads that fn starts keep
- * no more either. *override tells whether it needs that. Returns fn's result, or
+ * Run fn(arg) on a thread that has lost every capability but the one to open the
+ * nr paths and what is in them, where that needs one. The threads that fn starts
+ * keep no more either. *override tells whether it needs that. Returns fn's result, or
  * -errno with *e.
  */
-int caps_run_for_device(const char *path, int (*fn)(void *arg), void *arg,
-			bool *override, struct zerr *e);
+int caps_run_for_devices(const char *const *paths, unsigned nr, int (*fn)(void *arg), void *arg,
+			 bool *override, struct zerr *e);
 
 /*
  * The calling thread keeps no more than what a mounted daemon may need: to

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The directory .zonefsd (docs/control.md): its nodes, and the two threads that
- * make long reports and carry out commands, so that no receiver waits for them.
+ * The directory .zonefsd (docs/control.md): its nodes, and the threads that make
+ * long reports and carry out commands, so that no receiver waits for them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,35 +10,12 @@
 #include <time.h>
 
 #include "ctl_i.h"
-#include "zonefsd/zone-report.h"
 
 #define CTL_LINE_MAX	4095		/* bytes in one command */
 #define CTL_QUEUE_MAX	64		/* waiting commands or reports */
 /* Bytes of text held for all readers; "zones" takes some 140 a zone. */
 #define CTL_TEXT_MAX	(16u << 20)
 #define CTL_TEXT_ZONE	512u
-
-struct ctl_entry {
-	const char	*name;
-	ctl_text_fn	*text;	/* NULL: ctl */
-	bool		slow;	/* may wait for the device */
-};
-
-/* Node CTL_NODE is the directory, CTL_NODE + 1 + i is entries[i]. */
-static const struct ctl_entry entries[] = {
-	{ "max_wro_seq_files",		ctl_text_max_wro,	false },
-	{ "nr_wro_seq_files",		ctl_text_nr_wro,	false },
-	{ "max_active_seq_files",	ctl_text_max_active,	false },
-	{ "nr_active_seq_files",	ctl_text_nr_active,	false },
-	{ "version",			ctl_text_version,	false },
-	{ "info",			ctl_text_info,		false },
-	{ "stats",			ctl_text_stats,		false },
-	{ "zones",			ctl_text_zones,		true },
-	{ "lengths",			ctl_text_lengths,	true },
-	{ "ctl",			NULL,			false },
-};
-
-#define NR_ENTRIES	(sizeof(entries) / sizeof(entries[0]))
 
 /* One thread that works off requests in order. */
 struct worker {
@@ -55,8 +32,9 @@ struct worker {
 
 struct ctl {
 	struct mnt	*m;
+	unsigned	nr_entries;
 	struct timespec	time;
-	struct worker	commands, reports;
+	struct worker	commands, long_commands, reports;
 	size_t		text_max;
 
 	pthread_mutex_t	lock;		/* guards text_bytes */
@@ -71,6 +49,14 @@ struct ctl_file {
 	char		*text;
 	size_t		len;
 };
+
+/* Node CTL_NODE is the directory, CTL_NODE + 1 + i is entry i. */
+static const struct ctl_entry *entry_of(const struct mnt *m, fuse_ino_t node)
+{
+	uint64_t i = node - CTL_NODE - 1;
+
+	return i < m->ctl->nr_entries ? &m->format->entries[i] : NULL;
+}
 
 /* ---- the threads ---- */
 
@@ -171,9 +157,9 @@ static void worker_destroy(struct worker *w)
 static int fill_stat(const struct mnt *m, fuse_ino_t node, struct stat *st)
 {
 	bool is_dir = node == CTL_NODE;
-	uint64_t i = node - CTL_NODE - 1;
+	const struct ctl_entry *en = entry_of(m, node);
 
-	if (!is_dir && i >= NR_ENTRIES)
+	if (!is_dir && !en)
 		return -ENOENT;
 	memset(st, 0, sizeof(*st));
 	st->st_ino = node;
@@ -184,7 +170,7 @@ static int fill_stat(const struct mnt *m, fuse_ino_t node, struct stat *st)
 	if (is_dir)
 		st->st_mode = S_IFDIR | 0555;
 	else
-		st->st_mode = S_IFREG | (entries[i].text ? 0444 : 0600);
+		st->st_mode = S_IFREG | (!en->write ? 0444 : en->text ? 0644 : 0600);
 	return 0;
 }
 
@@ -194,8 +180,8 @@ int ctl_lookup(const struct mnt *m, const char *name, struct stat *st)
 
 	if (!strcmp(name, "."))
 		return fill_stat(m, CTL_NODE, st);
-	for (i = 0; i < NR_ENTRIES; i++)
-		if (!strcmp(name, entries[i].name))
+	for (i = 0; i < m->ctl->nr_entries; i++)
+		if (!strcmp(name, m->format->entries[i].name))
 			return fill_stat(m, CTL_NODE + 1 + i, st);
 	return -ENOENT;
 }
@@ -213,7 +199,7 @@ const char *ctl_readdir(const struct mnt *m, uint64_t index, struct stat *st)
 	}
 	if (fill_stat(m, CTL_NODE - 1 + index, st))
 		return NULL;
-	return entries[index - 2].name;
+	return m->format->entries[index - 2].name;
 }
 
 /* ---- open files ---- */
@@ -230,9 +216,11 @@ static int check_open(const struct mnt *m, fuse_req_t req, const struct ctl_entr
 {
 	int mode = flags & O_ACCMODE;
 
-	if (en->text)
-		return mode == O_RDONLY ? 0 : -EACCES;
-	return mode == O_WRONLY && may_command(m, req) ? 0 : -EACCES;
+	if (mode != O_WRONLY && !en->text)
+		return -EACCES;
+	if (mode != O_RDONLY && !(en->write && may_command(m, req)))
+		return -EACCES;
+	return 0;
 }
 
 static struct ctl_file *file_new(struct ctl *c, const struct ctl_entry *en)
@@ -250,18 +238,18 @@ static struct ctl_file *file_new(struct ctl *c, const struct ctl_entry *en)
 void ctl_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
-	uint64_t i = node - CTL_NODE - 1;
+	const struct ctl_entry *en = entry_of(m, node);
 	struct handle *h;
 	int ret;
 
-	ret = i < NR_ENTRIES ? check_open(m, req, &entries[i], fi->flags) : -EISDIR;
+	ret = en ? check_open(m, req, en, fi->flags) : -EISDIR;
 	if (ret) {
 		fuse_reply_err(req, -ret);
 		return;
 	}
 	h = handle_new();
 	if (h)
-		h->ctl = file_new(m->ctl, &entries[i]);
+		h->ctl = file_new(m->ctl, en);
 	if (!h || !h->ctl) {
 		free(h);
 		fuse_reply_err(req, ENOMEM);
@@ -408,7 +396,7 @@ static int run_command(struct freq *f)
 	int ret = -EINTR;
 
 	if (!atomic_load(&f->stop))
-		ret = ctl_command(f->m, f->line, &f->stop);
+		ret = f->h->ctl->entry->write(f->m, f->line, &f->stop);
 	/* Whoever reads a file after the answer must not see an old size. */
 	notify_flush(f->m->notify);
 	return ret;
@@ -433,6 +421,7 @@ static char *copy_line(const char *data, size_t size, int *err)
 void ctl_write(fuse_req_t req, const char *data, size_t size, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
 	struct freq *f;
 	char *line;
 	int err;
@@ -452,30 +441,49 @@ void ctl_write(fuse_req_t req, const char *data, size_t size, struct fuse_file_i
 		free(line);
 		return;
 	}
+	f->h = h;
 	f->line = line;
 	f->size = size;
-	worker_add(&m->ctl->commands, f);
+	worker_add(h->ctl->entry->long_write ? &m->ctl->long_commands : &m->ctl->commands, f);
 }
 
 /* ---- life ---- */
 
+/* Start all threads or none. */
+static bool start_workers(struct ctl *c)
+{
+	struct worker *w[] = { &c->commands, &c->long_commands, &c->reports };
+	int (*const run[])(struct freq *f) = { run_command, run_command, run_report };
+	unsigned i;
+
+	for (i = 0; i < 3 && worker_start(w[i], run[i]); i++)
+		;
+	if (i == 3)
+		return true;
+	while (i--) {
+		worker_stop(w[i]);
+		worker_destroy(w[i]);
+	}
+	return false;
+}
+
 struct ctl *ctl_new(struct mnt *m)
 {
 	struct ctl *c = calloc(1, sizeof(*c));
+	uint32_t i;
 
 	if (!c)
 		return NULL;
 	c->m = m;
-	c->text_max = CTL_TEXT_MAX + (size_t)CTL_TEXT_ZONE * zdev_info(m->dev)->nr_zones;
+	c->text_max = CTL_TEXT_MAX;
+	for (i = 0; i < m->nr_devs; i++)
+		c->text_max += (size_t)CTL_TEXT_ZONE * zdev_info(m->devs[i])->nr_zones;
+	while (m->format->entries[c->nr_entries].name)
+		c->nr_entries++;
 	clock_gettime(CLOCK_REALTIME, &c->time);
 	pthread_mutex_init(&c->lock, NULL);
-	if (!worker_start(&c->commands, run_command))
-		goto fail;
-	if (worker_start(&c->reports, run_report))
+	if (start_workers(c))
 		return c;
-	worker_stop(&c->commands);
-	worker_destroy(&c->commands);
-fail:
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 	return NULL;
@@ -484,6 +492,7 @@ fail:
 void ctl_stop(struct ctl *c)
 {
 	worker_stop(&c->commands);
+	worker_stop(&c->long_commands);
 	worker_stop(&c->reports);
 }
 
@@ -492,6 +501,7 @@ void ctl_free(struct ctl *c)
 	if (!c)
 		return;
 	worker_destroy(&c->commands);
+	worker_destroy(&c->long_commands);
 	worker_destroy(&c->reports);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

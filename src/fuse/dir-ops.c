@@ -32,16 +32,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct fuse_entry_param e = { .entry_timeout = MNT_TIMEOUT };
-	struct zonefs_attr attr;
 	int ret;
 
 	if (is_ctl_name(parent, name) || node_is_ctl(parent)) {
 		lookup_ctl(req, m, node_is_ctl(parent) ? name : ".");
 		return;
 	}
-	ret = zonefs_lookup(m->fs, ino_of(m, parent), name, &attr);
-	if (!ret)
-		mnt_fill_entry(m, &attr, &e);
+	ret = m->format->lookup(m, parent, name, &e);
 	/* ino 0: the kernel may remember that there is no such name. */
 	if (!ret || ret == -ENOENT)
 		fuse_reply_entry(req, &e);
@@ -64,21 +61,13 @@ void op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 static int get_entry(struct mnt *m, fuse_ino_t node, uint64_t index, char buf[20],
 		     const char **name, struct fuse_entry_param *e)
 {
-	struct zonefs_attr attr;
-	int ret;
-
 	if (node_is_ctl(node)) {
 		memset(e, 0, sizeof(*e));
 		*name = ctl_readdir(m, index, &e->attr);
 		e->ino = e->attr.st_ino;
 		return *name != NULL;
 	}
-	ret = zonefs_readdir(m->fs, ino_of(m, node), index, buf, &attr);
-	if (ret > 0) {
-		mnt_fill_entry(m, &attr, e);
-		*name = buf;
-	}
-	return ret;
+	return m->format->readdir(m, node, index, buf, name, e);
 }
 
 /* off is the index of the first entry wanted (Z4). */
@@ -144,7 +133,7 @@ static void refuse(fuse_req_t req, enum zonefs_dirop op, fuse_ino_t parent,
 	int ret = -EPERM;
 
 	if (!node_is_ctl(parent) && !is_ctl_name(parent, name))
-		ret = zonefs_dirop(m->fs, op, ino_of(m, parent), name);
+		ret = m->format->dirop(m, op, parent, name);
 	fuse_reply_err(req, ret < 0 ? -ret : EPERM);
 }
 
@@ -193,7 +182,6 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 
 	if (!node_is_ctl(parent) && !node_is_ctl(new_parent) &&
 	    !is_ctl_name(parent, name) && !is_ctl_name(new_parent, new_name))
-		ret = zonefs_rename(m->fs, ino_of(m, parent), name,
-				    ino_of(m, new_parent), new_name, flags);
+		ret = m->format->rename(m, parent, name, new_parent, new_name, flags);
 	fuse_reply_err(req, -ret);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What of the kernel's FUSE protocol libfuse does not offer us: passthrough,
- * protocol 7.40, Linux 6.9. Header files of older systems lack it, so the few
+ * protocol 7.40, Linux 6.9; parallel direct writes, 7.39. Header files of older systems lack it, so the few
  * numbers stand here.
  */
 #ifndef FUSE_ABI_H
@@ -54,6 +54,7 @@ struct abi_init_out {
 
 /* The reply to OPEN. */
 #define ABI_OPEN_DIRECT_IO	(1u << 0)
+#define ABI_OPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 #define ABI_OPEN_PASSTHROUGH	(1u << 7)
 
 struct abi_open_out {

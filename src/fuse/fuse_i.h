@@ -17,13 +17,18 @@
 #include <stdint.h>
 
 #include "options.h"
+#include "zonefsd/block.h"
 #include "zonefsd/error.h"
 #include "zonefsd/log.h"
 #include "zonefsd/zdev.h"
 #include "zonefsd/zonefs.h"
 
 struct ctl;
+struct ctl_entry;
 struct ctl_file;
+struct disk;
+struct format;
+struct freq_pool;
 struct intr;
 struct iobuf_pool;
 struct notify;
@@ -44,10 +49,14 @@ struct transport {
 struct mnt {
 	const struct options *opts;
 	const struct zlog *log;
-	struct zdev	*dev;
-	struct zonefs	*fs;
+	const struct format *format;	/* what the device holds; NULL: not known yet */
+	struct zdev	*devs[DMZ_MAX_DEVS];	/* that of opts->device first */
+	uint32_t	nr_devs;
+	struct zonefs	*fs;		/* format zonefs */
+	struct disk	*disk;		/* format dmzoned */
 	struct fuse_session *se;
 	struct iobuf_pool *pool;
+	struct freq_pool *freqs;	/* NULL: malloc serves */
 	struct notify	*notify;
 	struct intr	*intr;
 	struct ctl	*ctl;
@@ -55,7 +64,7 @@ struct mnt {
 	struct transport transport;
 	uint64_t	root_ino;
 	dev_t		st_dev;		/* of our mount; 0: not known */
-	uint8_t		*seq_map;	/* bit ino: the file's zone is sequential */
+	uint8_t		*seq_map;	/* zonefs: bit ino: the file's zone is sequential */
 
 	atomic_uint	nr_requests;	/* freqs that are not answered, and 1 until freq_drain */
 
@@ -95,6 +104,58 @@ static inline bool ino_is_seq(const struct mnt *m, uint64_t ino)
 	return ino < m->root_ino && (m->seq_map[ino / 8] & 1u << ino % 8);
 }
 
+/* ---- what differs between the formats ---- */
+
+/*
+ * Handlers see no control files. Those with a req answer it, now or later; the
+ * others return 0 or -errno and do not wait for the device.
+ */
+struct format {
+	const char	*name;
+	bool		block;		/* in the path of the system's writeback */
+
+	/*
+	 * Open m->devs and build upon them, on a thread without capabilities; close
+	 * also undoes an open that failed half way.
+	 */
+	int (*open)(struct mnt *m, struct zerr *e);
+	void (*stop)(struct mnt *m);	/* the end is near: what takes long shall stop; or NULL */
+	int (*close)(struct mnt *m);	/* 0, or -errno: not all data arrived */
+	void (*init)(struct fuse_conn_info *conn);
+
+	int (*getattr)(struct mnt *m, fuse_ino_t node, struct stat *st);
+	int (*lookup)(struct mnt *m, fuse_ino_t parent, const char *name,
+		      struct fuse_entry_param *e);
+	/* Entry index of a directory: 1, 0 at the end. *name: to buf or a constant. */
+	int (*readdir)(struct mnt *m, fuse_ino_t node, uint64_t index, char buf[20],
+		       const char **name, struct fuse_entry_param *e);
+	/* Nothing may change a directory, only the errno differs. */
+	int (*dirop)(struct mnt *m, enum zonefs_dirop op, fuse_ino_t parent, const char *name);
+	int (*rename)(struct mnt *m, fuse_ino_t parent, const char *name,
+		      fuse_ino_t new_parent, const char *new_name, unsigned flags);
+	void (*statfs)(struct mnt *m, struct statvfs *st);
+
+	void (*setattr)(fuse_req_t req, fuse_ino_t node, struct stat *st, int valid,
+			struct fuse_file_info *fi);
+	void (*open_file)(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+	void (*release)(fuse_req_t req, struct fuse_file_info *fi);
+	void (*read)(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi);
+	void (*write)(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
+		      off_t off, struct fuse_file_info *fi);
+	void (*flush)(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+	void (*fsync)(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+	void (*fallocate)(fuse_req_t req, int mode, off_t off, off_t len,
+			  struct fuse_file_info *fi);
+	void (*copy)(fuse_req_t req, off_t src, off_t pos, size_t len,
+		     struct fuse_file_info *fi);
+	int64_t (*lseek)(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence);
+
+	const struct ctl_entry *entries;	/* of .zonefsd; NULL name: the end */
+	const struct ctl_cmd *commands;		/* of ctl; likewise */
+};
+
+extern const struct format zone_format, disk_format;
+
 /* ---- iobuf.c: memory for one request with data ---- */
 
 /*
@@ -104,7 +165,10 @@ static inline bool ino_is_seq(const struct mnt *m, uint64_t ino)
 enum iobuf_kind {
 	IOBUF_RECEIVE,		/* for any request */
 	IOBUF_LARGE,		/* for what a READ of IOBUF_LARGE_MIN or more returns */
+	IOBUF_SMALL,		/* IOBUF_SMALL_SIZE bytes at least */
 };
+
+#define IOBUF_SMALL_SIZE	(32u << 10)
 
 /* Less is not worth a huge page. */
 #define IOBUF_LARGE_MIN	(64u << 10)
@@ -114,12 +178,13 @@ struct iobuf {
 	struct iobuf	*next;
 	struct iobuf	**slot;	/* the receiver's pointer to it, while it has one */
 	char		*recv;
-	char		*data;	/* MNT_MAX_WRITE bytes */
+	char		*data;	/* MNT_MAX_WRITE bytes, but for IOBUF_SMALL */
 };
 
-struct iobuf_pool *iobuf_pool_new(void);
+/* fixed: with all memory that it will ever have. NULL when memory is short. */
+struct iobuf_pool *iobuf_pool_new(bool fixed);
 void iobuf_pool_free(struct iobuf_pool *p);
-/* Waits while too many are in use; NULL when memory is short. */
+/* Waits while too many are in use; NULL when memory is short, which fixed never is. */
 struct iobuf *iobuf_get(struct iobuf_pool *p, enum iobuf_kind kind);
 void iobuf_put(struct iobuf_pool *p, struct iobuf *b);
 /* Give the memory of unused buffers back, but for `keep` of each kind. */
@@ -147,7 +212,13 @@ void readahead_raise(const struct mnt *m);
 /* ---- request.c: a request that is answered later ---- */
 
 struct freq {
-	struct zonefs_req zr;
+	union {
+		struct zonefs_req zr;
+		struct {		/* the block view's */
+			struct block_io	io;
+			struct iovec	iov;
+		};
+	};
 	struct mnt	*m;
 	fuse_req_t	req;
 	/* Answers req and gives back what f holds, but does not free f. */
@@ -190,6 +261,10 @@ struct freq {
 	bool		finished;
 	bool		past_cancel;	/* cancel can do nothing about it */
 };
+
+/* Memory for `nr` requests at once, so that none needs malloc. NULL: there is none. */
+struct freq_pool *freq_pool_new(unsigned nr);
+void freq_pool_free(struct freq_pool *p);
 
 /* NULL after answering ENOMEM. */
 struct freq *freq_new(struct mnt *m, fuse_req_t req,
@@ -281,7 +356,8 @@ struct handle {
 	int		flags;		/* of open(2) */
 	bool		seq;
 	bool		writable;
-	bool		barred;		/* nobody may read it, see file-ops.c */
+	bool		barred;		/* nobody may read it, see zone-file.c */
+	atomic_uint	seen;		/* the disk's late errors that it was told of */
 	enum io_mode	mode;		/* constant once the open is answered */
 	atomic_bool	settled;	/* the kernel has used it: its open is over */
 };
@@ -336,11 +412,13 @@ bool pass_is_on(struct mnt *m, uint64_t *nr_files);
 int transport_take(struct mnt *m);
 void transport_init(struct mnt *m, struct fuse_conn_info *conn);
 int transport_reply_open(fuse_req_t req, struct fuse_file_info *fi, int32_t backing_id);
+/* A file whose I/O all comes to us, writes side by side, too. */
+int transport_reply_open_parallel(fuse_req_t req, struct fuse_file_info *fi);
 /* fd as a file to pass through to; stays the caller's. The id, > 0, or -errno. */
 int32_t transport_register(struct mnt *m, int fd);
 void transport_unregister(struct mnt *m, int32_t backing_id);
 
-/* ---- ops.c, file-ops.c, dir-ops.c: the handlers ---- */
+/* ---- ops.c, dir-ops.c: the handlers ---- */
 
 extern const struct fuse_lowlevel_ops mnt_ops;
 
@@ -358,22 +436,6 @@ int mnt_open(const struct mnt *m);
  * unmounted while the descriptor is open. Needs CAP_SYS_ADMIN.
  */
 int mnt_clone(const struct mnt *m);
-void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st);
-void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
-		    struct fuse_entry_param *e);
-
-void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
-void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
-	     struct fuse_file_info *fi);
-void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
-	      off_t off, struct fuse_file_info *fi);
-void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
-void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
-void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi);
-void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
-		  struct fuse_file_info *fi);
-void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
-	      struct fuse_file_info *fi);
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
@@ -394,6 +456,18 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	       fuse_ino_t new_parent, const char *new_name, unsigned flags);
+
+/* ---- zone-file.c: open files of the format zonefs ---- */
+
+void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void zone_release(fuse_req_t req, struct fuse_file_info *fi);
+void zone_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi);
+void zone_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size, off_t off,
+		struct fuse_file_info *fi);
+void zone_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void zone_fsync(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void zone_fallocate(fuse_req_t req, int mode, off_t off, off_t len, struct fuse_file_info *fi);
+int64_t zone_lseek(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence);
 
 /* ---- ctl.c: the directory .zonefsd ---- */
 

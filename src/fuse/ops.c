@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The table of handlers, and those that deal with the whole mount or attributes. */
+/*
+ * The table of handlers. Control files branch off to ctl.c here, the rest goes to
+ * the format of the device. Files that have a handle tell by it what they are.
+ */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fuse_i.h"
@@ -53,115 +54,44 @@ int mnt_clone(const struct mnt *m)
 				    AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW));
 }
 
-void mnt_fill_stat(struct mnt *m, const struct zonefs_attr *a, struct stat *st)
-{
-	memset(st, 0, sizeof(*st));
-	st->st_ino = a->ino;
-	st->st_size = ino_is_seq(m, a->ino) ? handle_shown_size(m, a->ino, a->size) : a->size;
-	st->st_blocks = a->blocks;
-	st->st_blksize = a->blksize;
-	st->st_mode = a->mode;
-	st->st_nlink = a->nlink;
-	st->st_uid = a->uid;
-	st->st_gid = a->gid;
-	st->st_atim = a->atime;
-	st->st_mtim = a->mtime;
-	st->st_ctim = a->ctime;
-}
-
-void mnt_fill_entry(struct mnt *m, const struct zonefs_attr *a,
-		    struct fuse_entry_param *e)
-{
-	memset(e, 0, sizeof(*e));
-	e->ino = node_of(m, a->ino);
-	e->attr_timeout = MNT_TIMEOUT;
-	e->entry_timeout = MNT_TIMEOUT;
-	mnt_fill_stat(m, a, &e->attr);
-}
-
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	unsigned want = FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-			FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
-			FUSE_CAP_ASYNC_READ;
+			FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_READ;
 	/*
-	 * ASYNC_DIO sends the parts of one large direct write at once, and they
-	 * would reach the zone in any order (Z16.2). AUTO_INVAL_DATA would drop
-	 * all pages of a file after each write, taking the new time for somebody
-	 * else's; EXPLICIT_INVAL_DATA none when the size changes. HANDLE_KILLPRIV
-	 * would leave clearing setuid bits to us; the kernel does it by SETATTR.
-	 * Handles of NFS do not outlive a mount. Splicing would take data out of
-	 * our buffers.
+	 * AUTO_INVAL_DATA would drop all pages of a file after each write, taking
+	 * the new time for somebody else's; EXPLICIT_INVAL_DATA none when the size
+	 * changes. HANDLE_KILLPRIV would leave clearing setuid bits to us; the
+	 * kernel does it by SETATTR. Handles of NFS do not outlive a mount.
+	 * Splicing would take data out of our buffers.
 	 */
-	unsigned refuse = FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
-			  FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
+	unsigned refuse = FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_EXPLICIT_INVAL_DATA |
+			  FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ATOMIC_O_TRUNC |
 			  FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_EXPORT_SUPPORT |
 			  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 			  FUSE_CAP_SPLICE_MOVE;
+	struct mnt *m = userdata;
 
 	conn->want |= want & conn->capable;
 	conn->want &= ~refuse;
 	if (conn->max_write > MNT_MAX_WRITE)
 		conn->max_write = MNT_MAX_WRITE;
-	conn->max_background = 64;
-	transport_init(userdata, conn);
+	m->format->init(conn);
+	transport_init(m, conn);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
-	struct zonefs_attr attr;
 	struct stat st;
 	int ret;
 
-	if (node_is_ctl(node)) {
-		ret = ctl_getattr(m, node, &st);
-	} else {
-		ret = zonefs_getattr(m->fs, ino_of(m, node), &attr);
-		if (!ret)
-			mnt_fill_stat(m, &attr, &st);
-	}
+	ret = node_is_ctl(node) ? ctl_getattr(m, node, &st) :
+	      m->format->getattr(m, node, &st);
 	if (ret)
 		fuse_reply_err(req, -ret);
 	else
 		fuse_reply_attr(req, &st, MNT_TIMEOUT);
-}
-
-static void setattr_reply(struct freq *f, ssize_t result)
-{
-	struct zonefs_attr attr;
-	struct stat st;
-
-	if (!result)
-		result = zonefs_getattr(f->m->fs, f->ino, &attr);
-	if (result) {
-		fuse_reply_err(f->req, -result);
-		return;
-	}
-	mnt_fill_stat(f->m, &attr, &st);
-	fuse_reply_attr(f->req, &st, MNT_TIMEOUT);
-}
-
-static void setattr_args(struct zonefs_setattr_args *set, const struct stat *st,
-			 int valid)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	set->valid = (valid & FUSE_SET_ATTR_SIZE ? ZONEFS_SET_SIZE : 0) |
-		     (valid & FUSE_SET_ATTR_MODE ? ZONEFS_SET_MODE : 0) |
-		     (valid & FUSE_SET_ATTR_UID ? ZONEFS_SET_UID : 0) |
-		     (valid & FUSE_SET_ATTR_GID ? ZONEFS_SET_GID : 0) |
-		     (valid & FUSE_SET_ATTR_ATIME ? ZONEFS_SET_ATIME : 0) |
-		     (valid & FUSE_SET_ATTR_MTIME ? ZONEFS_SET_MTIME : 0) |
-		     (valid & FUSE_SET_ATTR_CTIME ? ZONEFS_SET_CTIME : 0);
-	set->size = st->st_size;
-	set->mode = st->st_mode;
-	set->uid = st->st_uid;
-	set->gid = st->st_gid;
-	set->atime = valid & FUSE_SET_ATTR_ATIME_NOW ? now : st->st_atim;
-	set->mtime = valid & FUSE_SET_ATTR_MTIME_NOW ? now : st->st_mtim;
-	set->ctime = st->st_ctim;
 }
 
 /* Control files take a truncation, for "echo reset 1 >ctl", and nothing else. */
@@ -183,44 +113,134 @@ static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int val
 		       struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
-	struct freq *f;
 
-	if (node_is_ctl(node)) {
+	if (node_is_ctl(node))
 		setattr_ctl(req, node, valid);
-		return;
-	}
-	f = freq_new(m, req, setattr_reply);
-	if (!f)
-		return;
-	f->ino = ino_of(m, node);
-	setattr_args(&f->set, st, valid);
-	if (fi)
-		f->set.file = handle_of(fi)->file;
-	zonefs_setattr(m->fs, f->ino, &f->set, &f->zr);
-	freq_submitted(f, true);
+	else
+		m->format->setattr(req, node, st, valid, fi);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t node)
 {
 	struct mnt *m = fuse_req_userdata(req);
-	struct zonefs_statfs z;
 	struct statvfs st = { 0 };
 
-	zonefs_statfs(m->fs, &z);
-	st.f_bsize = z.block_size;
-	st.f_frsize = z.block_size;
-	st.f_blocks = z.blocks;
-	st.f_bfree = z.bfree;
-	st.f_bavail = z.bfree;
-	st.f_files = z.files;
-	st.f_namemax = z.namelen;
+	m->format->statfs(m, &st);
 	fuse_reply_statfs(req, &st);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (node_is_ctl(node))
+		ctl_open(req, node, fi);
+	else
+		m->format->open_file(req, node, fi);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
+
+	if (!h->ctl) {
+		m->format->release(req, fi);
+		return;
+	}
+	handle_drop(m, h);
+	fuse_reply_err(req, 0);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (handle_of(fi)->ctl)
+		ctl_read(req, size, off, fi);
+	else
+		m->format->read(req, size, off, fi);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
+		     off_t off, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (handle_of(fi)->ctl)
+		ctl_write(req, data, size, fi);
+	else
+		m->format->write(req, node, data, size, off, fi);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (handle_of(fi)->ctl)
+		fuse_reply_err(req, 0);
+	else
+		m->format->flush(req, node, fi);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
+		     struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (handle_of(fi)->ctl)
+		fuse_reply_err(req, EINVAL);
+	else
+		m->format->fsync(req, node, fi);
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+		     struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+	int64_t ret = -EINVAL;
+
+	if (!handle_of(fi)->ctl)
+		ret = m->format->lseek(m, fi, off, whence);
+	if (ret < 0)
+		fuse_reply_err(req, -ret);
+	else
+		fuse_reply_lseek(req, ret);
+}
+
+/* off and len are not negative, and their sum neither: the kernel has seen to that. */
+static void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
+			 struct fuse_file_info *fi)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (handle_of(fi)->ctl)
+		fuse_reply_err(req, EOPNOTSUPP);
+	else
+		m->format->fallocate(req, mode, off, len, fi);
+}
+
+/* Neither are these. On EOPNOTSUPP the kernel copies by hand. */
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t node, off_t src,
+			       struct fuse_file_info *from, fuse_ino_t to_node, off_t pos,
+			       struct fuse_file_info *to, size_t len, int flags)
+{
+	struct mnt *m = fuse_req_userdata(req);
+
+	if (!m->format->copy)
+		fuse_reply_err(req, ENOSYS);
+	else if (handle_of(from)->ctl || handle_of(to)->ctl)
+		fuse_reply_err(req, EOPNOTSUPP);
+	else
+		m->format->copy(req, src, pos, len, to);
 }
 
 /*
  * No extended attributes: the kernel asks once, hears ENOSYS and never again,
- * which ls -l of many files feels. The same goes for ioctl, poll and
- * copy_file_range, and fallocate but in strict mode, where ENOSYS makes the kernel answer or do the right thing.
+ * which ls -l of many files feels. The same goes for ioctl and poll, and where the
+ * format has none for fallocate and copy_file_range: ENOSYS makes the kernel answer
+ * or do the right thing.
  */
 const struct fuse_lowlevel_ops mnt_ops = {
 	.init		= op_init,
@@ -248,4 +268,5 @@ const struct fuse_lowlevel_ops mnt_ops = {
 	.fsync		= op_fsync,
 	.lseek		= op_lseek,
 	.fallocate	= op_fallocate,
+	.copy_file_range = op_copy_file_range,
 };

@@ -17,9 +17,11 @@
 
 static const char usage_text[] =
 "Usage: zonefsd [-f] [-d] [-o OPTIONS] DEVICE MOUNTPOINT\n"
-"Mount a zoned device formatted for zonefs: every zone is a file.\n"
+"Mount a zoned device. Formatted for zonefs, every zone is a file; formatted for\n"
+"dm-zoned, it is one file, a disk that takes random writes.\n"
 "\n"
-"DEVICE is an image file or a device directory (zonefsctl create makes both).\n"
+"DEVICE is a zoned block device, or an image file or device directory (zonefsctl\n"
+"create makes both).\n"
 "\n"
 "  -f, --foreground   stay in the foreground, log to standard error\n"
 "  -d, --debug        as -f, and print each request\n"
@@ -28,6 +30,8 @@ static const char usage_text[] =
 "  -V, --version      print the version\n"
 "\n"
 "Mount options:\n"
+"  zoned=PATH         DEVICE is a regular one, with this zoned device behind it\n"
+"                     (formatted for dm-zoned; may be repeated)\n"
 "  errors=ACTION      after an I/O error: remount-ro (default), zone-ro,\n"
 "                     zone-offline or repair\n"
 "  explicit-open      open zones explicitly while a file is open for writing\n"
@@ -85,6 +89,37 @@ static bool is_foreign(const char *opt)
 	return IS_ONE_OF(opt, foreign_words);
 }
 
+/* Those of zonefs that a disk has, too, or that do not matter to it. */
+static const char *const disk_opts[] = {
+	"ro", "rw", "uid", "gid", "perm", "no_passthrough", "errors=remount-ro",
+};
+
+/* Keep the first of the options that have no meaning for a disk. */
+static int note_zonefs_only(struct options *o, const char *opt)
+{
+	size_t i, len;
+
+	for (i = 0; i < sizeof(disk_opts) / sizeof(disk_opts[0]); i++) {
+		len = strlen(disk_opts[i]);
+		if (!strncmp(opt, disk_opts[i], len) && (!opt[len] || opt[len] == '='))
+			return 0;
+	}
+	if (!o->zonefs_only)
+		o->zonefs_only = strdup(opt);
+	return o->zonefs_only ? 0 : -ENOMEM;
+}
+
+static int add_zoned(struct options *o, const char *path, struct zerr *e)
+{
+	if (o->nr_zoned == OPTIONS_MAX_ZONED)
+		return zerr_set(e, E2BIG, "zoned: at most %d devices", OPTIONS_MAX_ZONED);
+	o->zoned[o->nr_zoned] = strdup(path);
+	if (!o->zoned[o->nr_zoned])
+		return zerr_errno(e, ENOMEM, "zoned");
+	o->nr_zoned++;
+	return 0;
+}
+
 static int add_fuse_opt(struct options *o, const char *opt)
 {
 	if (fuse_opt_add_arg(&o->fuse, "-o") || fuse_opt_add_arg(&o->fuse, opt))
@@ -102,6 +137,8 @@ static int apply_option(struct options *o, const char *opt, struct zerr *e)
 	ret = zonefs_opts_apply(&o->zonefs, opt, e);
 	if (ret && ret != -ENOENT)
 		return ret;
+	if (!ret && note_zonefs_only(o, opt))
+		return zerr_errno(e, ENOMEM, "%s", opt);
 	if (IS_ONE_OF(opt, fuse_words))	/* ro and rw are for both */
 		return add_fuse_opt(o, opt);
 	if (!ret)
@@ -110,6 +147,8 @@ static int apply_option(struct options *o, const char *opt, struct zerr *e)
 		o->powercut = true;
 		return 0;
 	}
+	if (!strncmp(opt, "zoned=", 6))
+		return add_zoned(o, opt + 6, e);
 	if (!strcmp(opt, "default_permissions"))
 		return 0;	/* always on */
 	if (strcmp(opt, "allow_other"))
@@ -277,9 +316,12 @@ static int add_fsname(struct options *o)
 
 int options_resolve(struct options *o, struct zerr *e)
 {
+	unsigned i;
 	int ret;
 
 	ret = resolve(&o->device, e);
+	for (i = 0; i < o->nr_zoned && !ret; i++)
+		ret = resolve(&o->zoned[i], e);
 	if (!ret)
 		ret = resolve(&o->mountpoint, e);
 	if (!ret)
@@ -299,6 +341,9 @@ int options_resolve(struct options *o, struct zerr *e)
 void options_free(struct options *o)
 {
 	fuse_opt_free_args(&o->fuse);
+	while (o->nr_zoned)
+		free(o->zoned[--o->nr_zoned]);
+	free(o->zonefs_only);
 	free(o->device);
 	free(o->mountpoint);
 }

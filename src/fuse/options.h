@@ -6,10 +6,12 @@
 #include <fuse_opt.h>
 #include <stdbool.h>
 
+#include "zonefsd/dmz.h"
 #include "zonefsd/error.h"
 #include "zonefsd/zonefs.h"
 
 #define PROGRAM	"zonefsd"
+#define OPTIONS_MAX_ZONED	(DMZ_MAX_DEVS - 1)
 
 /* All strings and args are owned here. */
 struct options {
@@ -20,6 +22,9 @@ struct options {
 	bool		allow_other;
 	bool		powercut;
 	struct zonefs_opts zonefs;
+	char		*zonefs_only;	/* an option that a disk does not have, NULL: none */
+	char		*zoned[OPTIONS_MAX_ZONED];	/* devices behind `device`, real paths */
+	unsigned	nr_zoned;
 	struct fuse_args fuse;		/* for libfuse: the generic mount options */
 };
 

@@ -236,8 +236,8 @@ bool pass_wanted(const struct mnt *m)
 {
 	const struct zonefs_opts *o = &m->opts->zonefs;
 
-	return geteuid() == 0 && !o->strict && !o->no_passthrough && !m->opts->powercut &&
-	       !strcmp(zdev_info(m->dev)->backend, "dir");
+	return !m->format->block && geteuid() == 0 && !o->strict && !o->no_passthrough &&
+	       !m->opts->powercut && !strcmp(zdev_info(m->devs[0])->backend, "dir");
 }
 
 int pass_start(struct mnt *m, bool override)

@@ -17,6 +17,76 @@
 
 #include "fuse_i.h"
 
+/* ---- memory ---- */
+
+struct freq_pool {
+	struct freq	*all;
+	unsigned	nr;
+
+	pthread_mutex_t	lock;		/* guards unused */
+	struct freq	*unused;
+};
+
+struct freq_pool *freq_pool_new(unsigned nr)
+{
+	struct freq_pool *p = calloc(1, sizeof(*p));
+	unsigned i;
+
+	if (!p)
+		return NULL;
+	p->all = calloc(nr, sizeof(*p->all));
+	if (!p->all) {
+		free(p);
+		return NULL;
+	}
+	p->nr = nr;
+	pthread_mutex_init(&p->lock, NULL);
+	for (i = 0; i < nr; i++) {
+		p->all[i].next = p->unused;
+		p->unused = &p->all[i];
+	}
+	return p;
+}
+
+void freq_pool_free(struct freq_pool *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p->all);
+	free(p);
+}
+
+/* More than the pool has come from malloc, as all do without one. */
+static struct freq *alloc_freq(struct freq_pool *p)
+{
+	struct freq *f = NULL;
+
+	if (p) {
+		pthread_mutex_lock(&p->lock);
+		f = p->unused;
+		if (f)
+			p->unused = f->next;
+		pthread_mutex_unlock(&p->lock);
+	}
+	/* Not calloc, which takes a lock where malloc has a cache for each thread. */
+	return f ? f : malloc(sizeof(*f));
+}
+
+static void free_freq(struct freq_pool *p, struct freq *f)
+{
+	if (!p || f < p->all || f >= p->all + p->nr) {
+		free(f);
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	f->next = p->unused;
+	p->unused = f;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- life ---- */
+
 /* The last one after freq_drain took the mount's own count away. */
 static void uncount(struct mnt *m)
 {
@@ -41,8 +111,7 @@ static void give_up(struct freq *f)
 struct freq *freq_new(struct mnt *m, fuse_req_t req,
 		      void (*reply)(struct freq *f, ssize_t result))
 {
-	/* Not calloc, which takes a lock where malloc has a cache for each thread. */
-	struct freq *f = malloc(sizeof(*f));
+	struct freq *f = alloc_freq(m->freqs);
 
 	if (!f) {
 		fuse_reply_err(req, ENOMEM);
@@ -70,7 +139,7 @@ static void answer(struct freq *f)
 		intr_forget(m->intr, f);
 	f->reply(f, f->result);
 	pthread_mutex_destroy(&f->lock);
-	free(f);
+	free_freq(m->freqs, f);
 	uncount(m);
 }
 

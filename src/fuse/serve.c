@@ -8,7 +8,6 @@
 #include "serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -21,11 +20,12 @@
 #include <unistd.h>
 
 #include "caps.h"
-#include "fuse_i.h"
+#include "device.h"
 #include "fuse-log.h"
+#include "pressure.h"
 
-/* How long the device's present holder may take to shut down. */
-#define DEVICE_WAIT_MS	10000
+/* Requests that a disk serves without asking for memory: what the kernel keeps in flight. */
+#define DISK_FREQS	512
 
 struct serve {
 	struct mnt	m;
@@ -35,97 +35,6 @@ struct serve {
 	bool		mounted;	/* libfuse has mounted, and must clean up */
 	bool		notifying;
 };
-
-/* ---- the device and what zonefs makes of it ---- */
-
-static void on_attr_changed(void *ctx, uint64_t ino)
-{
-	struct mnt *m = ctx;
-
-	notify_inode(m->notify, ino);
-}
-
-static void on_readonly(void *ctx)
-{
-	struct mnt *m = ctx;
-
-	notify_readonly(m->notify);
-}
-
-/* Which inodes are sequential files, for the way they are opened. */
-static int map_zones(struct mnt *m, struct zerr *e)
-{
-	const struct zdev_info *info = zdev_info(m->dev);
-	struct zdev_zone zones[64];
-	uint32_t zno, nr, i;
-	int ret;
-
-	m->seq_map = calloc(1, info->nr_zones / 8 + 1);
-	if (!m->seq_map)
-		return zerr_errno(e, ENOMEM, "%s", m->opts->device);
-	for (zno = 0; zno < info->nr_zones; zno += nr) {
-		nr = info->nr_zones - zno < 64 ? info->nr_zones - zno : 64;
-		ret = zdev_report(m->dev, zno, nr, zones);
-		if (ret)
-			return zerr_errno(e, -ret, "%s: cannot report zones", m->opts->device);
-		for (i = 0; i < nr; i++)
-			if (zones[i].type != BLK_ZONE_TYPE_CONVENTIONAL)
-				m->seq_map[(zno + i) / 8] |= 1u << (zno + i) % 8;
-	}
-	return 0;
-}
-
-struct open_args {
-	struct mnt	*m;
-	struct zerr	*e;
-};
-
-static int open_device(void *arg)
-{
-	struct open_args *a = arg;
-	struct mnt *m = a->m;
-	struct zdev_open_opts zo = {
-		.read_only = m->opts->zonefs.read_only,
-		.powercut = m->opts->powercut,
-		.wait_ms = DEVICE_WAIT_MS,
-		.log = m->log,
-	};
-	struct zonefs_events ev = {
-		.attr_changed = on_attr_changed, .went_readonly = on_readonly, .ctx = m,
-	};
-	int ret;
-
-	ret = zdev_open(m->opts->device, &zo, &m->dev, a->e);
-	if (ret)
-		return ret;
-	ret = map_zones(m, a->e);
-	if (ret)
-		return ret;
-	m->root_ino = zdev_info(m->dev)->nr_zones;	/* Z4 */
-	m->notify = notify_new(m);
-	if (!m->notify)
-		return zerr_errno(a->e, ENOMEM, "%s", m->opts->device);
-	return zonefs_mount(m->dev, &m->opts->zonefs, &ev, m->log, &m->fs, a->e);
-}
-
-static int close_device(struct serve *s, struct zerr *e)
-{
-	struct mnt *m = &s->m;
-	int ret = 0, err;
-
-	if (m->fs)
-		ret = zonefs_unmount(m->fs);
-	if (m->dev) {
-		err = zdev_close(m->dev);
-		ret = ret ? ret : err;
-	}
-	notify_free(m->notify);
-	free(m->seq_map);
-	if (ret)
-		zerr_errno(e, -ret, "%s: the last data may not be on the device",
-			   m->opts->device);
-	return ret;
-}
 
 /* ---- the FUSE session ---- */
 
@@ -271,8 +180,8 @@ static int teardown(struct serve *s, struct zerr *e)
 	int ret;
 
 	/* Before the first wait: what runs for hours must not hold up the end. */
-	if (m->fs)
-		zonefs_stop(m->fs);
+	if (m->format && m->format->stop)
+		m->format->stop(m);
 	if (m->ctl)
 		ctl_stop(m->ctl);
 	if (s->notifying)
@@ -286,9 +195,10 @@ static int teardown(struct serve *s, struct zerr *e)
 	if (s->mounted)
 		fuse_session_unmount(m->se);
 	ctl_free(m->ctl);
-	ret = close_device(s, e);
+	ret = device_close(m, e);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	freq_pool_free(m->freqs);
 	iobuf_pool_free(m->pool);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
@@ -298,19 +208,31 @@ static int teardown(struct serve *s, struct zerr *e)
 	return ret;
 }
 
+static int make_pools(struct mnt *m, struct zerr *e)
+{
+	m->pool = iobuf_pool_new(m->format->block);
+	if (m->format->block)
+		m->freqs = freq_pool_new(DISK_FREQS);
+	if (m->pool && (m->freqs || !m->format->block))
+		return 0;
+	return zerr_errno(e, ENOMEM, "%s", m->opts->device);
+}
+
 static int start(struct serve *s, struct zerr *e)
 {
-	struct open_args a = { .m = &s->m, .e = e };
 	int ret;
 
 	ret = block_signals(s, e);
 	if (!ret)
+		ret = device_open(&s->m, &s->override, e);
+	if (!ret)
+		ret = make_pools(&s->m, e);
+	if (!ret)
 		ret = new_session(&s->m, e);
 	if (!ret)
-		ret = caps_run_for_device(s->m.opts->device, open_device, &a,
-					  &s->override, e);
-	if (!ret)
 		ret = mount_session(s, e);
+	if (!ret && s->m.format->block)
+		pressure_lock(s->m.log);
 	if (!ret)
 		ret = caps_drop(s->override, e);
 	if (!ret)
@@ -336,8 +258,7 @@ int serve_start(const struct options *o, const struct zlog *log, struct serve **
 	pthread_mutex_init(&s->m.lock, NULL);
 	pthread_cond_init(&s->m.idle, NULL);
 	atomic_init(&s->m.nr_requests, 1);
-	s->m.pool = iobuf_pool_new();
-	ret = s->m.pool ? start(s, e) : zerr_errno(e, ENOMEM, "%s", o->device);
+	ret = start(s, e);
 	if (ret)
 		teardown(s, &ignored);
 	else

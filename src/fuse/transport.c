@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Passthrough as the kernel wants to be told, with any libfuse. Version 3.17 has
+ * Passthrough, and writes side by side, as the kernel wants to be told with any
+ * libfuse. Version 3.17 has
  * an API for it. An older one mounts, then we read and write the FUSE device in
  * its place, add what it does not know to its answer to INIT, and answer OPEN
  * ourselves.
@@ -35,6 +36,13 @@ void transport_init(struct mnt *m, struct fuse_conn_info *conn)
 int transport_reply_open(fuse_req_t req, struct fuse_file_info *fi, int32_t backing_id)
 {
 	fi->backing_id = backing_id;
+	return fuse_reply_open(req, fi);
+}
+
+int transport_reply_open_parallel(fuse_req_t req, struct fuse_file_info *fi)
+{
+	fi->direct_io = 1;
+	fi->parallel_direct_writes = 1;
 	return fuse_reply_open(req, fi);
 }
 
@@ -96,6 +104,17 @@ int transport_take(struct mnt *m)
 
 void transport_init(struct mnt *m, struct fuse_conn_info *conn)
 {
+}
+
+/* Kernels that do not know a flag leave it alone. */
+int transport_reply_open_parallel(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct abi_open_out out = {
+		.fh = fi->fh,
+		.open_flags = ABI_OPEN_DIRECT_IO | ABI_OPEN_PARALLEL_DIRECT_WRITES,
+	};
+
+	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }
 
 int transport_reply_open(fuse_req_t req, struct fuse_file_info *fi, int32_t backing_id)

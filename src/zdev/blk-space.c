@@ -15,7 +15,8 @@ static int copy(struct blk *b, const struct zdev_io *io)
 	int ret;
 
 	ret = clone_range(b->p.fd, blk_zone_start(b, io->src_zno) + io->src_pos,
-			  b->p.fd, blk_zone_start(b, io->zno) + io->pos, io->bytes, &done);
+			  b->p.fd, blk_zone_start(b, io->zno) + io->pos, io->bytes,
+			  io->share_only, &done);
 	if (!ret || ret == -EOPNOTSUPP)
 		return ret;
 	return (int)blk_failed(b, io->zno, "copy", ret);

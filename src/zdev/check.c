@@ -90,6 +90,7 @@ int zdev_check(const struct zdev_info *info, struct zdev_io *io, bool conv)
 			return -EINVAL;
 		return conv ? -EIO : 0;
 	case ZDEV_COPY:
+		io->len = io->bytes;
 		return check_copy(info, io, conv);
 	case ZDEV_DISCARD:
 		return check_discard(info, io, conv);

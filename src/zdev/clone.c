@@ -33,7 +33,7 @@ static ssize_t copy_some(int src, uint64_t src_off, int dst, uint64_t dst_off, u
 }
 
 int clone_range(int src, uint64_t src_off, int dst, uint64_t dst_off, uint64_t len,
-		uint64_t *done)
+		bool share_only, uint64_t *done)
 {
 	const struct file_clone_range range = {
 		.src_fd = src, .src_offset = src_off, .src_length = len, .dest_offset = dst_off,
@@ -45,6 +45,8 @@ int clone_range(int src, uint64_t src_off, int dst, uint64_t dst_off, uint64_t l
 		*done = len;
 		return 0;
 	}
+	if (share_only)
+		return -EOPNOTSUPP;
 	while (*done < len) {
 		n = copy_some(src, src_off + *done, dst, dst_off + *done, len - *done);
 		if (n < 0 && !*done && is_refusal((int)-n))

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clone.h"
 #include "dir_i.h"
 #include "direct.h"
 #include "room.h"
@@ -267,27 +268,40 @@ static int cut_failed_write(struct dir *d, uint32_t zno, int fd, uint64_t pos,
 	return ret;
 }
 
+/* The size of the file before a write at pos, where its blocks end. */
+static int size_before(struct dir *d, const struct dir_fd *f, uint64_t pos, uint64_t *size)
+{
+	*size = pos;
+	return has_tail(d, f->zno) ? file_size(f->fd, size) : 0;
+}
+
+/* A write or copy to pos ended, with ret after `done` bytes: settle the file. */
+static void end_seq(struct dir *d, const struct dir_fd *f, uint64_t pos, size_t done,
+		    uint64_t old_size, int ret)
+{
+	int cut;
+
+	if (!ret) {
+		dir_mark_dirty(d, f->zno, false);
+		return;
+	}
+	cut = cut_failed_write(d, f->zno, f->fd, pos, done, old_size);
+	if (cut)
+		zlog(d->log, ZLOG_ERR, "%s: zone %" PRIu32 ": cutting its file after "
+		     "a failed write: %s", d->path, f->zno, strerror(-cut));
+}
+
 static int write_seq(struct dir *d, struct dir_fd *f, uint64_t pos,
 		     const struct iovec *iov, int nr_iov, size_t *done)
 {
-	uint32_t zno = f->zno;
-	uint64_t old_size = pos;
-	int ret, cut;
+	uint64_t old_size;
+	int ret;
 
-	if (has_tail(d, zno)) {
-		ret = file_size(f->fd, &old_size);
-		if (ret)
-			return ret;
-	}
+	ret = size_before(d, f, pos, &old_size);
+	if (ret)
+		return ret;
 	ret = write_iov(d, f, pos, iov, nr_iov, done);
-	if (!ret) {
-		dir_mark_dirty(d, zno, false);
-		return 0;
-	}
-	cut = cut_failed_write(d, zno, f->fd, pos, *done, old_size);
-	if (cut)
-		zlog(d->log, ZLOG_ERR, "%s: zone %" PRIu32 ": cutting its file after "
-		     "a failed write: %s", d->path, zno, strerror(-cut));
+	end_seq(d, f, pos, *done, old_size, ret);
 	return ret;
 }
 
@@ -318,6 +332,66 @@ static ssize_t dir_write(void *medium, uint32_t zno, uint64_t pos,
 	}
 	dir_fd_put(d, f);
 	return ret ? ret : (ssize_t)done;
+}
+
+/* ---- without data ---- */
+
+static int copy_file(struct dir *d, struct dir_fd *f, uint64_t pos, struct dir_fd *src,
+		     uint64_t src_pos, uint64_t len, bool share_only)
+{
+	bool seq = f->zno >= d->g.nr_conv;
+	uint64_t old_size, done;
+	int ret = 0;
+
+	if (seq)
+		ret = size_before(d, f, pos, &old_size);
+	if (ret)
+		return ret;
+	ret = clone_range(src->fd, src_pos, f->fd, pos, len, share_only, &done);
+	if (ret == -EOPNOTSUPP)
+		return ret;
+	if (seq)
+		end_seq(d, f, pos, done, old_size, ret);
+	else
+		dir_mark_dirty(d, f->zno, false);
+	return ret;
+}
+
+static int dir_copy(void *medium, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
+		    uint64_t len, bool share_only)
+{
+	struct dir_fd *from, *to;
+	struct dir *d = medium;
+	int ret;
+
+	ret = dir_begin(d);
+	if (!ret)
+		ret = dir_fd_get(d, src, &from);
+	if (ret)
+		return ret;
+	ret = dir_fd_get(d, zno, &to);
+	if (!ret) {
+		ret = copy_file(d, to, pos, from, src_pos, len, share_only);
+		dir_fd_put(d, to);
+	}
+	dir_fd_put(d, from);
+	return ret;
+}
+
+static int dir_discard(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+	int ret;
+
+	ret = change_file(d, zno, &f);
+	if (ret)
+		return ret;
+	ret = room_punch(f->fd, pos, len);
+	if (ret != -EOPNOTSUPP)
+		dir_mark_dirty(d, zno, false);
+	dir_fd_put(d, f);
+	return ret;
 }
 
 /* ---- commands ---- */
@@ -615,6 +689,8 @@ const struct emu_medium_ops dir_medium_ops = {
 	.put_tail	= dir_put_tail,
 	.get_tail	= dir_get_tail,
 	.reserve	= dir_reserve,
+	.copy		= dir_copy,
+	.discard	= dir_discard,
 	.backing	= dir_backing,
 	.set_wp		= dir_set_wp,
 	.close		= dir_close,

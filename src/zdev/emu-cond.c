@@ -154,6 +154,7 @@ int emu_cond_take(struct emu_conds *c, uint32_t zno, enum zdev_op op,
 	switch (op) {
 	case ZDEV_WRITE:
 	case ZDEV_APPEND:
+	case ZDEV_COPY:
 		return take_write(c, zno, pos, len);
 	case ZDEV_OPEN:
 		if (z->cond == BLK_ZONE_COND_FULL)
@@ -181,6 +182,7 @@ void emu_cond_done(struct emu_conds *c, uint32_t zno, enum zdev_op op,
 	switch (op) {
 	case ZDEV_WRITE:
 	case ZDEV_APPEND:
+	case ZDEV_COPY:
 		z->wp = pos + len;
 		if (z->wp == c->capacity)
 			emu_cond_set(c, zno, BLK_ZONE_COND_FULL);

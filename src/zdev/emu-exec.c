@@ -130,6 +130,39 @@ static int medium_put_tail(struct emu *emu, struct zdev_io *io)
 	return emu->ops->put_tail(emu->medium, io->zno, io->pos, tail, at);
 }
 
+/* It copies what a read would return, unless there is more to that than data. */
+static int check_source(struct emu *emu, const struct zdev_io *io)
+{
+	const struct emu_zone *z = &emu->conds.zones[io->src_zno];
+	bool seq = !emu_is_conv(&emu->conds, io->src_zno);
+	int ret = 0;
+
+	pthread_mutex_lock(&emu->lock);
+	if (z->cond == BLK_ZONE_COND_OFFLINE)
+		ret = -EIO;
+	else if (seq && io->src_pos + io->bytes > z->wp)
+		ret = -EOPNOTSUPP;
+	pthread_mutex_unlock(&emu->lock);
+	return ret;
+}
+
+static int medium_copy(struct emu *emu, const struct zdev_io *io)
+{
+	int ret;
+
+	ret = emu->ops->copy(emu->medium, io->zno, io->pos, io->src_zno, io->src_pos,
+			     io->bytes, io->share_only);
+	/* It is no fault to have no copies. */
+	return ret && ret != -EOPNOTSUPP ? (int)failed(emu, io->zno, "copy", ret) : ret;
+}
+
+static int medium_discard(struct emu *emu, const struct zdev_io *io)
+{
+	int ret = emu->ops->discard(emu->medium, io->zno, io->pos, io->bytes);
+
+	return ret && ret != -EOPNOTSUPP ? (int)failed(emu, io->zno, "discard", ret) : ret;
+}
+
 static ssize_t call_medium(struct emu *emu, struct zdev_io *io)
 {
 	int ret;
@@ -144,6 +177,8 @@ static ssize_t call_medium(struct emu *emu, struct zdev_io *io)
 	case ZDEV_PUT_TAIL:
 		ret = medium_put_tail(emu, io);
 		return ret ? failed(emu, io->zno, "storing the tail", ret) : 0;
+	case ZDEV_COPY:
+		return medium_copy(emu, io);
 	default:
 		return medium_write(emu, io);
 	}
@@ -172,6 +207,8 @@ static ssize_t exec_change(struct emu *emu, struct zdev_io *io)
 	ssize_t ret;
 
 	ret = reload_if_stale(emu, io->zno);
+	if (!ret && io->op == ZDEV_COPY)
+		ret = check_source(emu, io);
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&emu->lock);
@@ -276,16 +313,22 @@ static ssize_t exec_read(struct emu *emu, struct zdev_io *io)
 	return (ssize_t)io->len;
 }
 
-static ssize_t exec_conv_write(struct emu *emu, struct zdev_io *io)
+static ssize_t exec_conv_change(struct emu *emu, struct zdev_io *io)
 {
 	uint8_t cond;
+	int ret;
 
 	pthread_mutex_lock(&emu->lock);
 	cond = emu->conds.zones[io->zno].cond;
 	pthread_mutex_unlock(&emu->lock);
 	if (cond != BLK_ZONE_COND_NOT_WP)
 		return -EIO;
-	return medium_write(emu, io);
+	if (io->op == ZDEV_DISCARD)
+		return medium_discard(emu, io);
+	if (io->op != ZDEV_COPY)
+		return medium_write(emu, io);
+	ret = check_source(emu, io);
+	return ret ? ret : medium_copy(emu, io);
 }
 
 ssize_t emu_exec(struct emu *emu, struct zdev_io *io)
@@ -300,7 +343,7 @@ ssize_t emu_exec(struct emu *emu, struct zdev_io *io)
 	if (io->op == ZDEV_FLUSH)
 		return flush(emu, io->zno);
 	if (emu_is_conv(&emu->conds, io->zno))
-		return exec_conv_write(emu, io);
+		return exec_conv_change(emu, io);
 	if (io->op == ZDEV_RESERVE)
 		return exec_reserve(emu, io);
 	return exec_change(emu, io);

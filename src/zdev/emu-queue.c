@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "emu_i.h"
@@ -213,6 +214,74 @@ bool emu_queue_run(struct emu *emu, struct zdev_io *io)
 	return true;
 }
 
+/* ---- writes that follow one another ---- */
+
+#define RUN_IOV		64
+
+/* Several writes of a zone as one. */
+struct run {
+	struct zdev_io	io;
+	struct iovec	iov[RUN_IOV];
+	struct zdev_io	*rest;		/* those behind the first, linked */
+};
+
+static bool may_join(const struct run *run, const struct zdev_io *io, uint32_t max_io)
+{
+	return io && io->op == ZDEV_WRITE && !io->priv && !io->fua &&
+	       io->pos == run->io.pos + run->io.len && run->io.len + io->len <= max_io &&
+	       run->io.nr_iov + io->nr_iov <= RUN_IOV;
+}
+
+static void join(struct run *run, const struct zdev_io *io)
+{
+	memcpy(&run->iov[run->io.nr_iov], io->iov, (size_t)io->nr_iov * sizeof(*io->iov));
+	run->io.nr_iov += io->nr_iov;
+	run->io.len += io->len;
+}
+
+/*
+ * A medium takes one large write in much less time than many small ones: those
+ * that wait behind `first` and continue it are taken with it. false: none.
+ */
+static bool take_run(struct emu *emu, struct emu_lane *lane, struct zdev_io *first,
+		     struct run *run)
+{
+	uint32_t max_io = emu->dev.info.max_io;
+	struct zdev_io **end = &run->rest;
+
+	if (first->op != ZDEV_WRITE || first->priv || first->fua || first->nr_iov > RUN_IOV ||
+	    !lane->ordered.first)
+		return false;
+	run->io = *first;
+	run->io.nr_iov = 0;
+	run->io.len = 0;
+	run->io.iov = run->iov;
+	join(run, first);
+	while (may_join(run, lane->ordered.first, max_io)) {
+		join(run, lane->ordered.first);
+		*end = zdev_fifo_pop(&lane->ordered);
+		end = &(*end)->next;
+	}
+	*end = NULL;
+	return end != &run->rest;
+}
+
+/* Refused as one, they are judged one by one, as if they had not been joined. */
+static void exec_run(struct emu *emu, struct zdev_io *first, struct run *run, bool live)
+{
+	ssize_t ret = live ? emu_exec(emu, &run->io) : -EIO;
+	struct zdev_io *io, *next;
+
+	first->next = run->rest;
+	for (io = first; io; io = next) {
+		next = io->next;
+		if (ret >= 0)
+			zdev_complete(io, (ssize_t)io->len);
+		else
+			zdev_complete(io, live ? emu_exec(emu, io) : -EIO);
+	}
+}
+
 static void *worker(void *arg)
 {
 	struct emu_worker *self = arg;
@@ -221,7 +290,8 @@ static void *worker(void *arg)
 	struct emu_worker *other;
 	struct emu_lane *lane;
 	struct zdev_io *io;
-	bool ordered, live;
+	struct run run;
+	bool ordered, live, joined;
 
 	pthread_mutex_lock(&emu->lock);
 	for (;;) {
@@ -230,13 +300,17 @@ static void *worker(void *arg)
 		if (!q->first)
 			break;
 		io = start_one(q, &lane, &ordered, &other);
+		joined = ordered && take_run(emu, lane, io, &run);
 		live = !q->cut;
 		q->nr_live += live;
 		pthread_mutex_unlock(&emu->lock);
 		wake(other);
 
 		/* Completed while the lane is held: done() keeps the zone's order. */
-		zdev_complete(io, live ? emu_exec(emu, io) : -EIO);
+		if (joined)
+			exec_run(emu, io, &run, live);
+		else
+			zdev_complete(io, live ? emu_exec(emu, io) : -EIO);
 
 		pthread_mutex_lock(&emu->lock);
 		end_one(emu, lane, ordered);

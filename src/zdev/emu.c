@@ -16,6 +16,16 @@ static struct emu *to_emu(struct zdev *dev)
 	return (struct emu *)dev;
 }
 
+static int check(const struct emu *emu, struct zdev_io *io)
+{
+	int ret = zdev_check(&emu->dev.info, io, emu_is_conv(&emu->conds, io->zno));
+
+	if (!ret && ((io->op == ZDEV_COPY && !emu->ops->copy) ||
+		     (io->op == ZDEV_DISCARD && !emu->ops->discard)))
+		return -EOPNOTSUPP;
+	return ret;
+}
+
 static void emu_submit(struct zdev *dev, struct zdev_io *io)
 {
 	struct emu *emu = to_emu(dev);
@@ -23,10 +33,7 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 	int ret;
 
 	io->priv = NULL;
-	ret = zdev_check(&emu->dev.info, io, emu_is_conv(&emu->conds, io->zno));
-	/* The media have no calls for these. */
-	if (!ret && (io->op == ZDEV_COPY || io->op == ZDEV_DISCARD))
-		ret = -EOPNOTSUPP;
+	ret = check(emu, io);
 	if (ret) {
 		zdev_complete(io, ret);
 		return;

@@ -20,9 +20,9 @@ struct emu_zone_state {
 /*
  * Called from worker threads with no lock held; may block. For one sequential
  * zone at most one of the changing calls (write, reset, finish, put_tail,
- * reserve, set_cond) runs at a time, and flush of that zone not beside them; reads, and
- * writes to conventional zones, run beside anything. All return 0 (or bytes)
- * or a negative errno.
+ * reserve, copy, set_cond) runs at a time, and flush of that zone not beside them;
+ * reads, and changes of conventional zones, run beside anything. All return 0 (or
+ * bytes) or a negative errno.
  */
 struct emu_medium_ops {
 	/* The stored state. At open for all zones, later after a failed write. */
@@ -52,9 +52,19 @@ struct emu_medium_ops {
 	/*
 	 * Have space for len bytes from pos, which is not before the write
 	 * pointer; with len 0 give back all beyond pos, the write pointer. May be
-	 * NULL, as may the next one.
+	 * NULL, as may the three that follow.
 	 */
 	int	(*reserve)(void *m, uint32_t zno, uint64_t pos, uint64_t len);
+	/*
+	 * As a write of len bytes at pos, which are those from src_pos of zone src on:
+	 * all of them data, and not those that are written; share_only as in struct
+	 * zdev_io. -EOPNOTSUPP: not here,
+	 * and nothing has changed. A change of zone zno alone.
+	 */
+	int	(*copy)(void *m, uint32_t zno, uint64_t pos, uint32_t src,
+			uint64_t src_pos, uint64_t len, bool share_only);
+	/* Conventional zones: the range reads as zeros. -EOPNOTSUPP as above. */
+	int	(*discard)(void *m, uint32_t zno, uint64_t pos, uint64_t len);
 	/* As zdev_backing. */
 	int	(*backing)(void *m, uint32_t zno);
 	/*

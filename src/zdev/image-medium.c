@@ -2,6 +2,7 @@
 /* The medium that emu sees: reads, writes and zone commands of an image. */
 #include <errno.h>
 
+#include "clone.h"
 #include "direct.h"
 #include "image_i.h"
 #include "room.h"
@@ -146,20 +147,6 @@ static ssize_t write_data(struct image *img, uint32_t zno, uint64_t pos,
 	return ret;
 }
 
-static ssize_t write_conv(struct image *img, uint32_t zno, uint64_t pos,
-			  const struct iovec *iov, int nr_iov, size_t len)
-{
-	uint64_t size = img->layout.geo.zone_size;
-	int ret;
-
-	ret = image_begin_change(img);
-	if (ret)
-		return ret;
-	if (pos > size || len > size - pos)
-		return -EINVAL;
-	return write_data(img, zno, pos, iov, nr_iov, len);
-}
-
 /* Before anything new is stored in a zone: where its write pointer is. 0 or -errno. */
 static int change_zone(struct image *img, uint32_t zno, struct image_ptr *cur)
 {
@@ -168,29 +155,101 @@ static int change_zone(struct image *img, uint32_t zno, struct image_ptr *cur)
 	return ret ? ret : image_ptr_get(img, zno, IMAGE_CURRENT, cur);
 }
 
+/* Before len bytes are put into a conventional zone. 0 or -errno. */
+static int begin_conv(struct image *img, uint64_t pos, uint64_t len)
+{
+	uint64_t size = img->layout.geo.zone_size;
+	int ret;
+
+	ret = image_begin_change(img);
+	if (ret)
+		return ret;
+	return pos > size || len > size - pos ? -EINVAL : 0;
+}
+
+/* The same of a sequential zone, whose pointer is *cur then. */
+static int begin_seq(struct image *img, uint32_t zno, uint64_t pos, uint64_t len,
+		     struct image_ptr *cur)
+{
+	int ret;
+
+	ret = change_zone(img, zno, cur);
+	if (ret)
+		return ret;
+	return pos != cur->wp || len > img->layout.geo.zone_capacity - pos ? -EIO : 0;
+}
+
+/* The zone's data reaches up to wp now. */
+static void end_seq(struct image *img, uint32_t zno, struct image_ptr *cur, uint64_t wp)
+{
+	cur->wp = wp;
+	image_ptr_set(img, zno, IMAGE_CURRENT, cur);
+	image_tail_forget(img, zno);
+	atomic_fetch_and(&img->flushed[zno / 64], ~zone_bit(zno));
+	image_dirty_set(img, zno);
+}
+
 static ssize_t image_write(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
 			   int nr_iov)
 {
 	struct image *img = m;
+	bool conv = image_is_conv(&img->layout, zno);
 	size_t len = zdev_iov_len(iov, nr_iov);
 	struct image_ptr cur;
 	ssize_t ret;
 
-	if (image_is_conv(&img->layout, zno))
-		return write_conv(img, zno, pos, iov, nr_iov, len);
-	ret = change_zone(img, zno, &cur);
+	ret = conv ? begin_conv(img, pos, len) : begin_seq(img, zno, pos, len, &cur);
+	if (!ret)
+		ret = write_data(img, zno, pos, iov, nr_iov, len);
+	if (ret >= 0 && !conv)
+		end_seq(img, zno, &cur, pos + len);
+	return ret;
+}
+
+/* ---- without data ---- */
+
+/* What of it is there after a failure does not count: the pointer says so. */
+static int clone_data(struct image *img, uint32_t zno, uint64_t pos, uint32_t src,
+		      uint64_t src_pos, uint64_t len, bool share_only)
+{
+	uint64_t from = image_zone_offset(&img->layout, src) + src_pos;
+	uint64_t to = image_zone_offset(&img->layout, zno) + pos;
+	uint64_t done;
+	int ret;
+
+	ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
+	if (ret == -ENOSPC && image_make_room(img))
+		ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
+	image_note_cached(img);
+	return ret;
+}
+
+static int image_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
+		      uint64_t len, bool share_only)
+{
+	struct image *img = m;
+	bool conv = image_is_conv(&img->layout, zno);
+	struct image_ptr cur;
+	int ret;
+
+	ret = conv ? begin_conv(img, pos, len) : begin_seq(img, zno, pos, len, &cur);
+	if (!ret)
+		ret = clone_data(img, zno, pos, src, src_pos, len, share_only);
+	if (!ret && !conv)
+		end_seq(img, zno, &cur, pos + len);
+	return ret;
+}
+
+static int image_discard_op(void *m, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct image *img = m;
+	int ret;
+
+	ret = begin_conv(img, pos, len);
 	if (ret)
 		return ret;
-	if (pos != cur.wp || len > img->layout.geo.zone_capacity - pos)
-		return -EIO;
-	ret = write_data(img, zno, pos, iov, nr_iov, len);
-	if (ret < 0)
-		return ret;
-	cur.wp = pos + len;
-	image_ptr_set(img, zno, IMAGE_CURRENT, &cur);
-	image_tail_forget(img, zno);
-	atomic_fetch_and(&img->flushed[zno / 64], ~zone_bit(zno));
-	image_dirty_set(img, zno);
+	ret = room_punch(img->fd, image_zone_offset(&img->layout, zno) + pos, len);
+	image_note_cached(img);
 	return ret;
 }
 
@@ -404,6 +463,8 @@ const struct emu_medium_ops image_ops = {
 	.put_tail	= image_put_tail,
 	.get_tail	= image_get_tail,
 	.reserve	= image_reserve,
+	.copy		= image_copy,
+	.discard	= image_discard_op,
 	.set_wp		= image_set_wp,
 	.close		= image_close_op,
 	.abandon	= image_abandon,

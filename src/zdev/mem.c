@@ -153,6 +153,56 @@ static ssize_t mem_write(void *medium, uint32_t zno, uint64_t pos,
 	return ret ? ret : (ssize_t)done;
 }
 
+/* The bytes of one zone to another or the same; the lock is held. */
+static int copy_bytes(const struct mem *m, struct mem_zone *z, uint64_t pos,
+		      const struct mem_zone *src, uint64_t src_pos, uint64_t len)
+{
+	char part[4096];
+	uint64_t at;
+	size_t n;
+	int ret = 0;
+
+	for (at = 0; at < len && !ret; at += n) {
+		n = len - at < sizeof(part) ? len - at : sizeof(part);
+		get_bytes(src, src_pos + at, part, n);
+		ret = put_bytes(m, z, pos + at, part, n);
+	}
+	return ret;
+}
+
+static int mem_copy(void *medium, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
+		    uint64_t len, bool share_only)
+{
+	struct mem *m = medium;
+	struct mem_zone *z = &m->zones[zno];
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	ret = copy_bytes(m, z, pos, &m->zones[src], src_pos, len);
+	if (!ret && zno >= m->g.nr_conv) {
+		z->wp = pos + len;
+		drop_tail(z);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+static int mem_discard(void *medium, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct mem *m = medium;
+	struct mem_zone *z = &m->zones[zno];
+	size_t n;
+
+	pthread_mutex_lock(&m->lock);
+	for (; z->chunks && len; pos += n, len -= n) {
+		n = span(pos, len);
+		if (z->chunks[pos / CHUNK])
+			memset(z->chunks[pos / CHUNK] + pos % CHUNK, 0, n);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
 static int mem_reset(void *medium, uint32_t zno)
 {
 	struct mem *m = medium;
@@ -275,6 +325,8 @@ static const struct emu_medium_ops mem_ops = {
 	.put_tail	= mem_put_tail,
 	.get_tail	= mem_get_tail,
 	.reserve	= mem_reserve,
+	.copy		= mem_copy,
+	.discard	= mem_discard,
 	.set_wp		= mem_set_wp,
 	.close		= mem_close,
 	.abandon	= mem_abandon,

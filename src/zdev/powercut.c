@@ -372,6 +372,44 @@ static int powercut_reserve(void *m, uint32_t zno, uint64_t pos, uint64_t len)
 	return pc->ops->reserve ? pc->ops->reserve(pc->below, zno, pos, len) : -EOPNOTSUPP;
 }
 
+/* A copy is a write that brings its own data: what it replaces is kept the same way. */
+static int powercut_copy(void *m, uint32_t zno, uint64_t pos, uint32_t src, uint64_t src_pos,
+			 uint64_t len, bool share_only)
+{
+	struct powercut *pc = m;
+	int ret;
+
+	if (!pc->ops->copy)
+		return -EOPNOTSUPP;
+	if (!is_conv(pc, zno)) {
+		ret = touch(pc, zno);
+		return ret ? ret : pc->ops->copy(pc->below, zno, pos, src, src_pos, len,
+						 share_only);
+	}
+	pthread_mutex_lock(&pc->conv_lock);
+	ret = save_range(pc, zno, pos, len);
+	if (!ret)
+		ret = pc->ops->copy(pc->below, zno, pos, src, src_pos, len, share_only);
+	pthread_mutex_unlock(&pc->conv_lock);
+	return ret;
+}
+
+static int powercut_discard(void *m, uint32_t zno, uint64_t pos, uint64_t len)
+{
+	struct powercut *pc = m;
+	int ret;
+
+	/* Block by block it is kept: of a whole zone that would be too much. */
+	if (!pc->ops->discard || len > MAX_UNDO)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&pc->conv_lock);
+	ret = save_range(pc, zno, pos, len);
+	if (!ret)
+		ret = pc->ops->discard(pc->below, zno, pos, len);
+	pthread_mutex_unlock(&pc->conv_lock);
+	return ret;
+}
+
 static int powercut_set_wp(void *m, uint32_t zno, uint64_t wp)
 {
 	struct powercut *pc = m;
@@ -425,6 +463,8 @@ const struct emu_medium_ops powercut_ops = {
 	.put_tail	= powercut_put_tail,
 	.get_tail	= powercut_get_tail,
 	.reserve	= powercut_reserve,
+	.copy		= powercut_copy,
+	.discard	= powercut_discard,
 	.set_wp		= powercut_set_wp,
 	.close		= powercut_close,
 	.abandon	= powercut_abandon,

@@ -624,6 +624,192 @@ static void writes_keep_their_order(const struct conformance *c)
 	CHECK_EQ(zdev_close(dev), 0);
 }
 
+/* ---- copies and discards by the device ---- */
+
+static struct zdev_io copy_io(uint32_t src, uint64_t src_pos, uint32_t zno, uint64_t pos,
+			      uint64_t bytes)
+{
+	return (struct zdev_io) {
+		.op = ZDEV_COPY, .zno = zno, .pos = pos, .src_zno = src, .src_pos = src_pos,
+		.bytes = bytes,
+	};
+}
+
+static int copy(struct zdev *dev, uint32_t src, uint64_t src_pos, uint32_t zno, uint64_t pos,
+		uint64_t bytes)
+{
+	struct zdev_io io = copy_io(src, src_pos, zno, pos, bytes);
+
+	return (int)zdev_run(dev, &io);
+}
+
+static int discard(struct zdev *dev, uint32_t zno, uint64_t pos, uint64_t bytes)
+{
+	struct zdev_io io = { .op = ZDEV_DISCARD, .zno = zno, .pos = pos, .bytes = bytes };
+
+	return (int)zdev_run(dev, &io);
+}
+
+/* [pos, pos + len) of the zone is the pattern from `from` on. */
+static void check_copy(struct zdev *dev, uint32_t zno, uint64_t pos, uint64_t len, uint64_t from)
+{
+	static char buf[ZONE_SIZE];
+
+	CHECK_EQ(zdev_pread(dev, zno, pos, buf, len), len);
+	CHECK(!memcmp(buf, pattern + from, len));
+}
+
+static void copies_land_at_the_write_pointer(const struct conformance *c)
+{
+	struct zdev *dev = make(c);
+
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, CAP), CAP);
+	CHECK_EQ(zdev_pwrite(dev, 0, 0, pattern, ZONE_SIZE), ZONE_SIZE);
+	CHECK_EQ(zdev_pwrite(dev, Z0 + 1, 0, pattern, 3 * BS), 3 * BS);
+	CHECK_EQ(put_tail(dev, Z0 + 1, 3 * BS, "tail", 4), 0);
+	if (copy(dev, Z0, 3 * BS, Z0 + 1, 3 * BS, 5 * BS)) {
+		/* Files that cannot share or copy anything are rare, and no fault. */
+		printf("    skipped: nothing beneath copies\n");
+		CHECK_EQ(copy(dev, Z0, 3 * BS, Z0 + 1, 3 * BS, 5 * BS), -EOPNOTSUPP);
+		CHECK_EQ(zone(dev, Z0 + 1).wp, 3 * BS);
+		CHECK_EQ(zdev_close(dev), 0);
+		return;
+	}
+	CHECK_EQ(zone(dev, Z0 + 1).wp, 8 * BS);
+	CHECK_EQ(zone(dev, Z0 + 1).cond, I);
+	check_copy(dev, Z0 + 1, 0, 8 * BS, 0);
+	/* The rest, from another kind of zone; then it is full. */
+	CHECK_EQ(copy(dev, 0, 8 * BS, Z0 + 1, 8 * BS, CAP - 8 * BS), 0);
+	CHECK_EQ(zone(dev, Z0 + 1).cond, F);
+	check_data(dev, Z0 + 1, CAP);
+	/* Both ways between the kinds, and within a zone. */
+	CHECK_EQ(copy(dev, Z0, BS, 1, 7 * BS, 4 * BS), 0);
+	check_copy(dev, 1, 7 * BS, 4 * BS, BS);
+	CHECK_EQ(copy(dev, 1, 7 * BS, 1, 0, 4 * BS), 0);
+	check_copy(dev, 1, 0, 4 * BS, BS);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 2, 0, 2 * BS), 0);
+	CHECK_EQ(copy(dev, Z0 + 2, 0, Z0 + 2, 2 * BS, 2 * BS), 0);
+	check_copy(dev, Z0 + 2, 2 * BS, 2 * BS, 0);
+	if (c->reopen) {
+		dev = c->reopen(c->ctx, dev);
+		CHECK_EQ(zone(dev, Z0 + 2).wp, 4 * BS);
+		check_copy(dev, Z0 + 2, 0, 2 * BS, 0);
+		check_copy(dev, 1, 7 * BS, 4 * BS, BS);
+		check_data(dev, Z0 + 1, CAP);
+	}
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+static void copies_follow_the_rules_of_writes(const struct conformance *c)
+{
+	struct zdev_fault f = { .op = ZDEV_COPY, .zno = Z0 + 1, .err = ENOSPC, .count = 1 };
+	struct zdev *dev = make(c);
+
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, 8 * BS), 8 * BS);
+	CHECK_EQ(zdev_pwrite(dev, Z0 + 1, 0, pattern, 2 * BS), 2 * BS);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, BS, BS), -EIO);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, 3 * BS, BS), -EIO);
+	CHECK_EQ(copy(dev, 0, 0, Z0 + 1, 2 * BS, CAP), -EIO);
+	/* Bounds, sizes, overlap. */
+	CHECK_EQ(copy(dev, Z0, 0, 0, 0, 0), -EINVAL);
+	CHECK_EQ(copy(dev, Z0, 512, 0, 0, BS), -EINVAL);
+	CHECK_EQ(copy(dev, Z0, 0, 0, 512, BS), -EINVAL);
+	CHECK_EQ(copy(dev, Z0, 0, 0, ZONE_SIZE, BS), -EINVAL);
+	CHECK_EQ(copy(dev, 0, ZONE_SIZE, 1, 0, BS), -EINVAL);
+	CHECK_EQ(copy(dev, 0, 0, 0, BS, 2 * BS), -EINVAL);
+	CHECK_EQ(copy(dev, geometry.nr_zones, 0, 0, 0, BS), -EINVAL);
+	CHECK_EQ(copy(dev, 0, 0, geometry.nr_zones, 0, BS), -EINVAL);
+	/* Behind the pointer is nothing to copy, though it can be read. */
+	CHECK_EQ(copy(dev, Z0, 7 * BS, 0, 0, 2 * BS), -EOPNOTSUPP);
+	CHECK_EQ(copy(dev, Z0 + 1, 2 * BS, Z0 + 1, 2 * BS + BS, BS), -EOPNOTSUPP);
+	/* Faults: its own, and those that it has to leave to reads and writes. */
+	CHECK_EQ(zdev_inject(dev, &f), 0);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, 2 * BS, BS), -ENOSPC);
+	f.op = ZDEV_WRITE;
+	CHECK_EQ(zdev_inject(dev, &f), 0);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, 2 * BS, BS), -EOPNOTSUPP);
+	f.err = 0;
+	CHECK_EQ(zdev_inject(dev, &f), 0);
+	f = (struct zdev_fault) { .op = ZDEV_READ, .zno = Z0, .err = EIO };
+	CHECK_EQ(zdev_inject(dev, &f), 0);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, 2 * BS, BS), -EOPNOTSUPP);
+	f.err = 0;
+	CHECK_EQ(zdev_inject(dev, &f), 0);
+	CHECK_EQ(zone(dev, Z0 + 1).wp, 2 * BS);
+	/* Worn zones. */
+	CHECK_EQ(zdev_set_cond(dev, Z0 + 1, R), 0);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 1, 2 * BS, BS), -EIO);
+	CHECK_EQ(zdev_set_cond(dev, 1, R), 0);
+	CHECK_EQ(copy(dev, Z0, 0, 1, 0, BS), -EIO);
+	CHECK_EQ(zdev_set_cond(dev, Z0, O), 0);
+	CHECK_EQ(copy(dev, Z0, 0, Z0 + 2, 0, BS), -EIO);
+	CHECK_EQ(zone(dev, Z0 + 2).wp, 0);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+/* Each in its turn, as if all were writes. */
+static void copies_keep_the_order_of_writes(const struct conformance *c)
+{
+	static struct zdev_io io[NR_IO];
+	static struct iovec iov[NR_IO];
+	struct burst b = { .lock = PTHREAD_MUTEX_INITIALIZER,
+			   .cond = PTHREAD_COND_INITIALIZER, .pending = NR_IO };
+	struct zdev *dev = make(c);
+	unsigned i;
+
+	CHECK_EQ(zdev_pwrite(dev, 0, 0, pattern, CAP), CAP);
+	for (i = 0; i < NR_IO; i++) {
+		iov[i] = (struct iovec) { pattern + i * BS, BS };
+		io[i] = copy_io(0, i * BS, Z0, i * BS, BS);
+		if (i % 2)
+			io[i] = (struct zdev_io) {
+				.op = ZDEV_WRITE, .zno = Z0, .pos = i * BS, .iov = &iov[i],
+				.nr_iov = 1,
+			};
+		io[i].done = burst_done;
+		io[i].owner = &b;
+		zdev_submit(dev, &io[i]);
+	}
+	pthread_mutex_lock(&b.lock);
+	while (b.pending)
+		pthread_cond_wait(&b.cond, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+	/* Where nothing copies, all that comes behind the first one fails. */
+	if (io[0].result != -EOPNOTSUPP) {
+		for (i = 0; i < NR_IO; i++)
+			CHECK_EQ(io[i].result, i % 2 ? BS : 0);
+		check_data(dev, Z0, CAP);
+	}
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
+static void discards_leave_zeros(const struct conformance *c)
+{
+	static char buf[ZONE_SIZE];
+	struct zdev *dev = make(c);
+	unsigned i;
+	int ret;
+
+	CHECK_EQ(zdev_pwrite(dev, 1, 0, pattern, ZONE_SIZE), ZONE_SIZE);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, BS), BS);
+	CHECK_EQ(discard(dev, Z0, 0, BS), -EIO);
+	CHECK_EQ(discard(dev, 1, 0, 0), -EINVAL);
+	CHECK_EQ(discard(dev, 1, 512, BS), -EINVAL);
+	CHECK_EQ(discard(dev, 1, ZONE_SIZE - BS, 2 * BS), -EINVAL);
+	ret = discard(dev, 1, 3 * BS, 9 * BS);
+	CHECK(!ret || ret == -EOPNOTSUPP);
+	if (c->reopen)
+		dev = c->reopen(c->ctx, dev);
+	CHECK_EQ(zdev_pread(dev, 1, 0, buf, ZONE_SIZE), ZONE_SIZE);
+	for (i = 0; i < ZONE_SIZE; i++)
+		CHECK_EQ(buf[i], !ret && i >= 3 * BS && i < 12 * BS ? 0 : pattern[i]);
+	CHECK_EQ(zdev_pwrite(dev, 1, 4 * BS, pattern, BS), BS);
+	check_copy(dev, 1, 4 * BS, BS, 0);
+	CHECK_EQ(zdev_set_cond(dev, 1, R), 0);
+	CHECK_EQ(discard(dev, 1, 0, BS), -EIO);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
 static void resets_are_counted(const struct conformance *c)
 {
 	struct zdev *dev = make(c);
@@ -811,6 +997,10 @@ void conformance_run(const struct conformance *c)
 	STEP(tails);
 	STEP(tails_survive_reopen);
 	STEP(writes_keep_their_order);
+	STEP(copies_land_at_the_write_pointer);
+	STEP(copies_follow_the_rules_of_writes);
+	STEP(copies_keep_the_order_of_writes);
+	STEP(discards_leave_zeros);
 	STEP(resets_are_counted);
 	STEP(reservations_change_nothing);
 	STEP(direct_and_cached_writes_mix);

@@ -94,13 +94,51 @@ static void write_blocks(struct zdev *dev, uint32_t zno, uint32_t at, uint32_t n
 	CHECK_EQ(zdev_pwrite(dev, zno, at * BS, buf, n * BS), n * BS);
 }
 
+/*
+ * n blocks from somewhere else. False: there is nothing, or the file system has no
+ * copies.
+ */
+static bool copy_blocks(struct zdev *dev, uint32_t zno, uint32_t at, uint32_t n)
+{
+	uint32_t src = rnd(NR_ZONES), end = src < NR_CONV ? ZONE_BLOCKS : now[src].wp, from;
+	struct zdev_io io = {
+		.op = ZDEV_COPY, .zno = zno, .pos = at * BS, .src_zno = src, .bytes = n * BS,
+	};
+	ssize_t ret;
+
+	if (src == zno || n > end)
+		return false;
+	from = rnd(end - n + 1);
+	io.src_pos = from * BS;
+	ret = zdev_run(dev, &io);
+	CHECK(!ret || ret == -EOPNOTSUPP);
+	if (!ret)
+		memcpy(now[zno].blocks + at, now[src].blocks + from, n);
+	return !ret;
+}
+
+static void discard_blocks(struct zdev *dev, uint32_t zno, uint32_t at, uint32_t n)
+{
+	struct zdev_io io = {
+		.op = ZDEV_DISCARD, .zno = zno, .pos = at * BS, .bytes = n * BS,
+	};
+	ssize_t ret = zdev_run(dev, &io);
+
+	CHECK(!ret || ret == -EOPNOTSUPP);
+	if (!ret)
+		memset(now[zno].blocks + at, 0, n);
+}
+
 static void step_conv(struct zdev *dev, uint32_t zno)
 {
-	uint32_t at = rnd(ZONE_BLOCKS), n = 1 + rnd(4);
+	uint32_t at = rnd(ZONE_BLOCKS), n = 1 + rnd(4), what = rnd(6);
 
 	if (n > ZONE_BLOCKS - at)
 		n = ZONE_BLOCKS - at;
-	write_blocks(dev, zno, at, n);
+	if (!what)
+		discard_blocks(dev, zno, at, n);
+	else if (what > 1 || !copy_blocks(dev, zno, at, n))
+		write_blocks(dev, zno, at, n);
 }
 
 static void step_seq(struct zdev *dev, uint32_t zno)
@@ -127,7 +165,8 @@ static void step_seq(struct zdev *dev, uint32_t zno)
 	} else {
 		if (n > CAP_BLOCKS - z->wp)
 			n = CAP_BLOCKS - z->wp;
-		write_blocks(dev, zno, z->wp, n);
+		if (what < 16 || !copy_blocks(dev, zno, z->wp, n))
+			write_blocks(dev, zno, z->wp, n);
 		z->wp += n;
 		z->tail_len = 0;
 	}

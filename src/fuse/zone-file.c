@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Open files: each handler hands the request to zonefs and returns; the reply
- * functions answer when zonefs is done. Control files branch off to ctl.c.
+ * Open files of the format zonefs: each handler hands the request to zonefs and
+ * returns; the reply functions answer when zonefs is done.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,16 +71,12 @@ static void open_done(struct zonefs_req *zr, ssize_t result)
 	freq_finish(f, 0);
 }
 
-void op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct handle *h;
 	struct freq *f;
 
-	if (node_is_ctl(node)) {
-		ctl_open(req, node, fi);
-		return;
-	}
 	f = freq_new(m, req, open_reply);
 	if (!f)
 		return;
@@ -110,17 +106,12 @@ static void release_reply(struct freq *f, ssize_t result)
 	fuse_reply_err(f->req, 0);
 }
 
-void op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+void zone_release(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 
-	if (h->ctl) {
-		handle_drop(m, h);
-		fuse_reply_err(req, 0);
-		return;
-	}
 	/* Short of memory: the file stays open in zonefs until the unmount. */
 	f = freq_new(m, req, release_reply);
 	if (!f)
@@ -141,17 +132,12 @@ static void read_reply(struct freq *f, ssize_t result)
 	iobuf_put(f->m->pool, f->buf);
 }
 
-void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
-	     struct fuse_file_info *fi)
+void zone_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 
-	if (h->ctl) {
-		ctl_read(req, size, off, fi);
-		return;
-	}
 	f = freq_new(m, req, read_reply);
 	if (!f)
 		return;
@@ -207,18 +193,14 @@ static void append_done(struct zonefs_req *zr, ssize_t result)
 	notify_then_finish(f->m->notify, f, result);
 }
 
-void op_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size,
-	      off_t off, struct fuse_file_info *fi)
+void zone_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size, off_t off,
+		struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 	int flags;
 
-	if (h->ctl) {
-		ctl_write(req, data, size, fi);
-		return;
-	}
 	f = freq_new(m, req, write_reply);
 	if (!f)
 		return;
@@ -265,15 +247,11 @@ static struct freq *sync_freq(fuse_req_t req, fuse_ino_t node, struct handle *h)
 	return f;
 }
 
-void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
+void zone_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 
-	if (h->ctl) {
-		fuse_reply_err(req, 0);
-		return;
-	}
 	f = sync_freq(req, node, h);
 	if (!f)
 		return;
@@ -283,15 +261,11 @@ void op_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	freq_submitted(f, f->closes);
 }
 
-void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
+void zone_fsync(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 
-	if (h->ctl) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
 	f = sync_freq(req, node, h);
 	if (!f)
 		return;
@@ -299,26 +273,13 @@ void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_in
 	freq_submitted(f, true);
 }
 
-void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
-	      struct fuse_file_info *fi)
+int64_t zone_lseek(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence)
 {
-	struct handle *h = handle_of(fi);
-	int64_t ret = -EINVAL;
-
-	if (!h->ctl)
-		ret = zonefs_lseek(h->file, off, whence);
-	if (ret < 0)
-		fuse_reply_err(req, -ret);
-	else
-		fuse_reply_lseek(req, ret);
+	return zonefs_lseek(handle_of(fi)->file, off, whence);
 }
 
-/* off and len are not negative, and their sum neither: the kernel has seen to that. */
-void op_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
-		  struct fuse_file_info *fi)
+void zone_fallocate(fuse_req_t req, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
-
-	fuse_reply_err(req, h->ctl ? EOPNOTSUPP :
-		       -zonefs_fallocate(h->file, (uint64_t)off + (uint64_t)len));
+	fuse_reply_err(req, -zonefs_fallocate(handle_of(fi)->file,
+					      (uint64_t)off + (uint64_t)len));
 }
