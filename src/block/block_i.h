@@ -150,6 +150,7 @@ struct chunk {
 	uint32_t	no;
 	uint32_t	users;		/* parts and reclaim */
 	uint32_t	started;	/* writes with device I/O in flight */
+	uint32_t	want_zone;	/* writes that wait for a free zone */
 	struct chunk	*hash_next;
 	struct part	*writes, *last_write;	/* in order of arrival */
 	struct part_list held;		/* wait for the write before them */
@@ -221,6 +222,7 @@ struct block {
 	struct part_list wait_bm;	/* no room for a bitmap */
 	struct part_list ready;		/* to be tried again */
 	uint32_t	nr_held;
+	uint32_t	nr_given;	/* free zones handed to waiting writes */
 
 	struct io_list	issue;		/* device I/O to send, any order */
 	struct io_list	issue_seq;	/* in this order, by one thread at a time */
@@ -353,6 +355,10 @@ void read_step(struct block *b, struct part *p);
 /* Put p behind the writes of its chunk; starts it when it overlaps none. */
 void write_queue(struct block *b, struct part *p);
 void write_step(struct block *b, struct part *p);
+/* A zone is free: the writes of one chunk that wait for one are tried again. */
+void write_zone_free(struct block *b);
+/* None will come any more: they fail. */
+void write_wake_zone_waiters(struct block *b, int err);
 /* Out of the chunk's list: what waited for it may start. */
 void write_unqueue(struct block *b, struct part *p);
 /* Parts held for longer than they may be. Returns the next deadline, 0 if none. */

@@ -712,15 +712,11 @@ static void set_throttle(struct block *b, uint64_t now)
 /* Nothing can be freed, and nothing is on its way: whoever waits must be told. */
 static void give_up(struct block *b)
 {
-	struct part *p;
-
 	b->reclaim_asked = false;
 	b->reclaim_on = false;
 	if (!b->wait_zone.head || b->leaving.nr || b->commit_running || b->left.nr)
 		return;
-	for (p = b->wait_zone.head; p; p = p->next)
-		p->error = -ENOSPC;
-	parts_wake(b, &b->wait_zone);
+	write_wake_zone_waiters(b, -ENOSPC);
 }
 
 static void doze(struct block *b, uint64_t seconds)

@@ -422,7 +422,7 @@ void block_fail(struct block *b, int err)
 	b->tell_failed = true;
 	zlog(b->opts.log, ZLOG_ERR, "%s: the disk is read-only from now on: %s",
 	     zdev_info(b->devs->dev[0].zdev)->path, strerror(-err));
-	parts_wake(b, &b->wait_zone);
+	write_wake_zone_waiters(b, -EROFS);
 	parts_wake(b, &b->wait_commit);
 	parts_wake(b, &b->wait_bm);
 	for (i = 0; i < CHUNK_HASH; i++)

@@ -174,10 +174,49 @@ static void wait_for_commit(struct block *b, struct part *p)
 static void wait_for_zone(struct block *b, struct part *p)
 {
 	b->stats.waits_for_zone++;
+	p->chunk->want_zone++;
 	part_list_add(&b->wait_zone, p);
 	reclaim_kick(b);
 	if (b->leaving.nr)
 		commit_kick(b);
+}
+
+/*
+ * A zone costs a whole chunk's copying: it goes where most writes wait. Now and
+ * then to the one that has waited longest, so that none waits for ever.
+ */
+#define OLDEST_EVERY	4u
+
+void write_zone_free(struct block *b)
+{
+	struct part_list all = b->wait_zone;
+	struct part *p, *next;
+	struct chunk *best;
+
+	if (!all.head)
+		return;
+	best = all.head->chunk;
+	if (b->nr_given++ % OLDEST_EVERY)
+		for (p = all.head; p; p = p->next)
+			if (p->chunk->want_zone > best->want_zone)
+				best = p->chunk;
+	part_list_init(&b->wait_zone);
+	best->want_zone = 0;
+	for (p = all.head; p; p = next) {
+		next = p->next;
+		part_list_add(p->chunk == best ? &b->ready : &b->wait_zone, p);
+	}
+}
+
+void write_wake_zone_waiters(struct block *b, int err)
+{
+	struct part *p;
+
+	for (p = b->wait_zone.head; p; p = p->next) {
+		p->chunk->want_zone = 0;
+		p->error = err;
+	}
+	parts_wake(b, &b->wait_zone);
 }
 
 /* A stream that filled the chunk before this one comes on here. */

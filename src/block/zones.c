@@ -160,7 +160,7 @@ void zone_free(struct block *b, uint32_t zone)
 		zone_list_push(b, &b->free_cache, zone);
 	else
 		zone_list_push(b, &b->free_random, zone);
-	parts_wake(b, &b->wait_zone);
+	write_zone_free(b);
 }
 
 /* ---- the map ---- */
