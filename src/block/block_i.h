@@ -114,6 +114,8 @@ struct part {
 	bool		running;	/* write: past all that it overlaps */
 	bool		started;	/* write: has device I/O in flight */
 	bool		no_direct;	/* the sequential zone refused it */
+	bool		offload;	/* the device copies the data itself, from zone src */
+	uint32_t	src;
 	bool		late;		/* held long enough for what comes before it */
 	uint64_t	deadline;	/* held: ns, CLOCK_MONOTONIC */
 	uint32_t	zone, other;	/* written to; the chunk's second one or DMZ_NONE */
@@ -222,6 +224,7 @@ struct block {
 	struct part_list wait_bm;	/* no room for a bitmap */
 	struct part_list ready;		/* to be tried again */
 	uint32_t	nr_held;
+	uint32_t	offload_pause;	/* copies by hand before the device is asked */
 	uint32_t	nr_given;	/* free zones handed to waiting writes */
 
 	struct io_list	issue;		/* device I/O to send, any order */
@@ -348,8 +351,17 @@ void issue_io(struct block *b, struct io_list *l, struct zdev_io *io);
 /* Copy between the part's bounce block and the request's memory. No lock needed. */
 void part_copy(struct part *p, bool to_user);
 
-/* read.c: go on with a read. */
+/* Start io as it is, COPY included: that one must lie in one part. No lock held. */
+void request_start(struct block *b, struct block_io *io);
+
+/* read.c */
+/* Go on with a read. */
 void read_step(struct block *b, struct part *p);
+/*
+ * The zone that holds all nr blocks of the disk from byte pos on, at their place,
+ * or DMZ_NONE. They are in one chunk and bitmap block. false: p waits for a bitmap.
+ */
+bool read_source(struct block *b, uint64_t pos, uint32_t nr, struct part *p, uint32_t *from);
 
 /* write.c */
 /* Put p behind the writes of its chunk; starts it when it overlaps none. */
