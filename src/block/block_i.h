@@ -198,7 +198,8 @@ struct block {
 	struct zone_list leaving_now;	/* go with the running one */
 	struct zone_list left;		/* to be reset and freed by the commit thread */
 	uint32_t	nr_random, nr_cache, nr_seq;	/* usable for data */
-	uint32_t	nr_leaving_random;	/* of those on the three lists above */
+	uint32_t	nr_leaving;	/* on these three, or on the way from one to the next */
+	uint32_t	nr_leaving_random;	/* of these */
 	uint32_t	active[DMZ_MAX_DEVS];	/* sequential zones begun and not full */
 	uint32_t	nr_mapped, nr_buffered;
 	uint32_t	clock;		/* counts parts of requests */

@@ -204,6 +204,7 @@ static void recycle(struct block *b)
 				     zdev_info(b->devs->dev[0].zdev)->path, zone,
 				     strerror(-ret));
 		}
+		b->nr_leaving--;
 		zone_free(b, zone);
 		pthread_cond_broadcast(&b->changed);
 	}

@@ -449,6 +449,7 @@ static void drop_target(struct block *b, uint32_t zone)
 	struct zone *z = &b->zones[zone];
 
 	z->state = ZONE_LEFT;
+	b->nr_leaving++;
 	if (b->job_error)
 		z->flags |= ZONE_F_ERROR;
 	if (!z->refs) {
@@ -714,7 +715,7 @@ static void give_up(struct block *b)
 {
 	b->reclaim_asked = false;
 	b->reclaim_on = false;
-	if (!b->wait_zone.head || b->leaving.nr || b->commit_running || b->left.nr)
+	if (!b->wait_zone.head || b->nr_leaving || b->commit_running)
 		return;
 	write_wake_zone_waiters(b, -ENOSPC);
 }

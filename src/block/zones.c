@@ -138,6 +138,7 @@ void zone_leave(struct block *b, uint32_t zone)
 
 	z->state = ZONE_LEAVING;
 	zone_list_push(b, &b->leaving, zone);
+	b->nr_leaving++;
 	if (!zone_is_seq(z))
 		b->nr_leaving_random++;
 	if (b->wait_zone.head)
