@@ -241,6 +241,7 @@ struct block {
 	bool		commit_running;
 	bool		stopping;	/* reclaim ends */
 	bool		stopped;	/* it has; the commit thread ends, too */
+	bool		flush_failed;	/* the commit thread's own */
 	uint64_t	nr_commits;	/* finished ones */
 	uint64_t	last_commit;	/* ns */
 	struct image_block *image;
@@ -259,6 +260,7 @@ struct block {
 	unsigned	jobs_running;
 	int		job_error;
 	uint64_t	*job_changed;
+	struct bm	**final_bms;	/* scratch: bitmaps of three zones */
 	uint32_t	last_victim;	/* chunk that reclaim did not empty */
 	uint32_t	reclaim_failures;	/* one after the other */
 

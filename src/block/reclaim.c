@@ -263,8 +263,6 @@ static void put_final(struct block *b, struct final *f)
 			bm_unclaim(b, f->bm[i][k]);
 			bm_put(b, f->bm[i][k]);
 		}
-		free(f->bm[i]);
-		f->bm[i] = NULL;
 	}
 }
 
@@ -299,9 +297,8 @@ static int get_final(struct block *b, struct final *f)
 	for (i = 0; i < 3; i++) {
 		if (f->zone[i] == DMZ_NONE)
 			continue;
-		f->bm[i] = calloc(b->bpz, sizeof(*f->bm[i]));
-		if (!f->bm[i])
-			return -ENOMEM;
+		f->bm[i] = &b->final_bms[(size_t)i * b->bpz];
+		memset(f->bm[i], 0, b->bpz * sizeof(*f->bm[i]));
 		for (k = 0; k < b->bpz; k++) {
 			ret = get_bitmap(b, f->zone[i], k, &f->bm[i][k]);
 			if (ret)
@@ -817,7 +814,8 @@ int reclaim_init(struct block *b)
 	b->last_victim = DMZ_NONE;
 	b->jobs = calloc(NR_JOBS, sizeof(*b->jobs));
 	b->job_changed = calloc(((size_t)b->zone_blocks + 63) / 64, sizeof(*b->job_changed));
-	if (!b->jobs || !b->job_changed)
+	b->final_bms = calloc(3 * (size_t)b->bpz, sizeof(*b->final_bms));
+	if (!b->jobs || !b->job_changed || !b->final_bms)
 		return -ENOMEM;
 	return copier_create(&o, &b->copier);
 }
@@ -828,4 +826,5 @@ void reclaim_free(struct block *b)
 		copier_free(b->copier);
 	free(b->jobs);
 	free(b->job_changed);
+	free(b->final_bms);
 }
