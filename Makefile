@@ -79,6 +79,8 @@ $(BUILD)/%.o: %.c
 UNIT		:= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test-*.c)))
 unit-tests: $(UNIT:%=$(BUILD)/tests/%)
 $(BUILD)/tests/test-blk $(BUILD)/tests/test-blk-tails: $(BUILD)/tests/unit/fake-zbd.o
+$(patsubst %,$(BUILD)/tests/%,$(filter test-block-%,$(UNIT))): \
+	$(patsubst %,$(BUILD)/tests/unit/%.o,block-record block-hist block-rig)
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/unit/conformance.o $(ARCHIVES)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(zdevlibs) $(LDLIBS)
 

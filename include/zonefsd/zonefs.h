@@ -218,6 +218,15 @@ void zonefs_read(struct zonefs_file *file, int flags, void *buf, size_t len,
 void zonefs_write(struct zonefs_file *file, int flags, const void *buf, size_t len,
 		  uint64_t off, struct zonefs_req *r);
 
+/*
+ * Copy up to len bytes at src_pos of `from` to pos of file, which takes them as it would a
+ * write there: whole blocks by the device if it can, all else by hand. The bytes copied,
+ * which may be fewer, 0 at the end of `from`, or -errno; -EOPNOTSUPP in strict mode.
+ * Both files stay open until done.
+ */
+void zonefs_copy(struct zonefs_file *from, uint64_t src_pos, struct zonefs_file *file,
+		 int flags, uint64_t pos, size_t len, struct zonefs_req *r);
+
 /* Z9: what was acknowledged for this file is durable when done. */
 void zonefs_fsync(struct zonefs_file *file, struct zonefs_req *r);
 
@@ -298,6 +307,8 @@ struct zonefs_stats {
 	uint64_t	staged_bytes, stage_writes, stage_write_bytes, stage_waits;
 	uint64_t	arena_bytes;	/* memory taken now */
 	uint64_t	late_errors;	/* failures after the append was acknowledged */
+	/* Requests to copy; bytes of these that the device copied, that we did. */
+	uint64_t	copies, copy_offload_bytes, copy_fallback_bytes;
 	uint64_t	replayed_bytes;	/* at the mount, from a killed daemon's arena */
 	bool		read_only;	/* by mount option or by an error */
 };

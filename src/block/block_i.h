@@ -114,6 +114,8 @@ struct part {
 	bool		running;	/* write: past all that it overlaps */
 	bool		started;	/* write: has device I/O in flight */
 	bool		no_direct;	/* the sequential zone refused it */
+	bool		offload;	/* the device copies the data itself, from zone src */
+	uint32_t	src;
 	bool		late;		/* held long enough for what comes before it */
 	uint64_t	deadline;	/* held: ns, CLOCK_MONOTONIC */
 	uint32_t	zone, other;	/* written to; the chunk's second one or DMZ_NONE */
@@ -150,6 +152,7 @@ struct chunk {
 	uint32_t	no;
 	uint32_t	users;		/* parts and reclaim */
 	uint32_t	started;	/* writes with device I/O in flight */
+	uint32_t	want_zone;	/* writes that wait for a free zone */
 	struct chunk	*hash_next;
 	struct part	*writes, *last_write;	/* in order of arrival */
 	struct part_list held;		/* wait for the write before them */
@@ -195,7 +198,8 @@ struct block {
 	struct zone_list leaving_now;	/* go with the running one */
 	struct zone_list left;		/* to be reset and freed by the commit thread */
 	uint32_t	nr_random, nr_cache, nr_seq;	/* usable for data */
-	uint32_t	nr_leaving_random;	/* of those on the three lists above */
+	uint32_t	nr_leaving;	/* on these three, or on the way from one to the next */
+	uint32_t	nr_leaving_random;	/* of these */
 	uint32_t	active[DMZ_MAX_DEVS];	/* sequential zones begun and not full */
 	uint32_t	nr_mapped, nr_buffered;
 	uint32_t	clock;		/* counts parts of requests */
@@ -221,6 +225,8 @@ struct block {
 	struct part_list wait_bm;	/* no room for a bitmap */
 	struct part_list ready;		/* to be tried again */
 	uint32_t	nr_held;
+	uint32_t	offload_pause;	/* copies by hand before the device is asked */
+	uint32_t	nr_given;	/* free zones handed to waiting writes */
 
 	struct io_list	issue;		/* device I/O to send, any order */
 	struct io_list	issue_seq;	/* in this order, by one thread at a time */
@@ -235,6 +241,7 @@ struct block {
 	bool		commit_running;
 	bool		stopping;	/* reclaim ends */
 	bool		stopped;	/* it has; the commit thread ends, too */
+	bool		flush_failed;	/* the commit thread's own */
 	uint64_t	nr_commits;	/* finished ones */
 	uint64_t	last_commit;	/* ns */
 	struct image_block *image;
@@ -253,6 +260,7 @@ struct block {
 	unsigned	jobs_running;
 	int		job_error;
 	uint64_t	*job_changed;
+	struct bm	**final_bms;	/* scratch: bitmaps of three zones */
 	uint32_t	last_victim;	/* chunk that reclaim did not empty */
 	uint32_t	reclaim_failures;	/* one after the other */
 
@@ -346,13 +354,26 @@ void issue_io(struct block *b, struct io_list *l, struct zdev_io *io);
 /* Copy between the part's bounce block and the request's memory. No lock needed. */
 void part_copy(struct part *p, bool to_user);
 
-/* read.c: go on with a read. */
+/* Start io as it is, COPY included: that one must lie in one part. No lock held. */
+void request_start(struct block *b, struct block_io *io);
+
+/* read.c */
+/* Go on with a read. */
 void read_step(struct block *b, struct part *p);
+/*
+ * The zone that holds all nr blocks of the disk from byte pos on, at their place,
+ * or DMZ_NONE. They are in one chunk and bitmap block. false: p waits for a bitmap.
+ */
+bool read_source(struct block *b, uint64_t pos, uint32_t nr, struct part *p, uint32_t *from);
 
 /* write.c */
 /* Put p behind the writes of its chunk; starts it when it overlaps none. */
 void write_queue(struct block *b, struct part *p);
 void write_step(struct block *b, struct part *p);
+/* A zone is free: the writes of one chunk that wait for one are tried again. */
+void write_zone_free(struct block *b);
+/* None will come any more: they fail. */
+void write_wake_zone_waiters(struct block *b, int err);
 /* Out of the chunk's list: what waited for it may start. */
 void write_unqueue(struct block *b, struct part *p);
 /* Parts held for longer than they may be. Returns the next deadline, 0 if none. */

@@ -101,10 +101,27 @@ static int write_image(struct block *b, int set)
 	return 0;
 }
 
+/*
+ * After a flush that failed nobody knows what is still to be written: the next one
+ * may succeed though data is gone, and zones that were copied are about to be
+ * freed. So it is not tried again, and the disk takes no further change.
+ */
+static int flush_result(struct block *b, int ret)
+{
+	if (ret)
+		b->flush_failed = true;
+	return ret;
+}
+
+static int flush_all(struct block *b)
+{
+	return flush_result(b, dmz_devs_flush(b->devs));
+}
+
 /* The sets are on the first device. */
 static int flush_sets(struct block *b)
 {
-	return zdev_command(b->devs->dev[0].zdev, ZDEV_FLUSH, ZDEV_ALL_ZONES);
+	return flush_result(b, zdev_command(b->devs->dev[0].zdev, ZDEV_FLUSH, ZDEV_ALL_ZONES));
 }
 
 static int write_super(struct block *b, int set, uint64_t gen)
@@ -123,7 +140,7 @@ static int write_new(struct block *b)
 	int ret = write_image(b, 1);
 
 	if (!ret)
-		ret = dmz_devs_flush(b->devs);
+		ret = flush_all(b);
 	if (!ret)
 		ret = write_super(b, 1, b->super.gen + 1);
 	return ret ? ret : flush_sets(b);
@@ -155,6 +172,8 @@ static int try_often(struct block *b, int (*step)(struct block *b))
 		pthread_mutex_unlock(&b->lock);
 		if (ret == -EROFS || ret == -EPERM)
 			return -EROFS;
+		if (b->flush_failed)
+			return ret;
 	}
 	return ret;
 }
@@ -204,6 +223,7 @@ static void recycle(struct block *b)
 				     zdev_info(b->devs->dev[0].zdev)->path, zone,
 				     strerror(-ret));
 		}
+		b->nr_leaving--;
 		zone_free(b, zone);
 		pthread_cond_broadcast(&b->changed);
 	}
@@ -273,13 +293,12 @@ int commit_run(struct block *b)
 		answer(waiters, ret);
 		return ret;
 	}
-	ret = b->nr_image ? try_often(b, write_new) : dmz_devs_flush(b->devs);
+	ret = b->nr_image ? try_often(b, write_new) : flush_all(b);
 	/* Durable, once set 1 holds it. */
 	answer(waiters, ret ? -EIO : 0);
 	if (!ret && b->nr_image)
 		ret = try_often(b, write_old);
-	/* A flush alone that failed loses nothing that was promised. */
-	commit_end(b, b->nr_image || ret == -EROFS ? ret : 0);
+	commit_end(b, ret);
 	return ret;
 }
 

@@ -47,7 +47,7 @@ static void load_zone(struct block *b, uint32_t zone, const struct zdev_zone *r,
 		z->flags = ZONE_F_BAD;
 	else if (kind == DMZ_KIND_SEQ)
 		zone_set_wp(b, zone, (uint32_t)(r->wp / DMZ_BLOCK_SIZE));
-	/* R9: no write at a pointer inside a block. Its blocks below stay readable. */
+	/* R9: no write at a pointer inside a block, see pad_zone. */
 	if (!z->flags && kind == DMZ_KIND_SEQ && r->wp % DMZ_BLOCK_SIZE)
 		z->flags = ZONE_F_ERROR;
 	if (is_meta(b, zone) || is_tertiary(b, zone) || kind == DMZ_KIND_RUNT) {
@@ -397,6 +397,38 @@ static int reset_strays(struct block *b)
 	return 0;
 }
 
+/*
+ * R9: a pointer that a power loss left inside a block is moved to the next one by
+ * writing zeros. If that fails the zone takes no more; what is below stays readable.
+ */
+static void pad_zone(struct block *b, uint32_t zone)
+{
+	struct zone *z = &b->zones[zone];
+	struct zdev_zone r;
+	struct zdev *dev;
+	uint64_t rest;
+	uint32_t zno;
+
+	dev = dmz_zone_dev(b->devs, zone, &zno);
+	if (zdev_report(dev, zno, 1, &r) || r.wp == ZDEV_WP_NONE || !(r.wp % DMZ_BLOCK_SIZE))
+		return;
+	rest = DMZ_BLOCK_SIZE - r.wp % DMZ_BLOCK_SIZE;
+	if (zdev_pwrite(dev, zno, r.wp, b->zeroes, rest) != (ssize_t)rest)
+		return;
+	zone_set_wp(b, zone, (uint32_t)((r.wp + rest) / DMZ_BLOCK_SIZE));
+	z->flags &= (uint8_t)~ZONE_F_ERROR;
+}
+
+static void pad_zones(struct block *b)
+{
+	uint32_t zone;
+
+	for (zone = 0; zone < b->devs->nr_zones; zone++)
+		if (b->zones[zone].state == ZONE_DATA && zone_is_seq(&b->zones[zone]) &&
+		    b->zones[zone].flags == ZONE_F_ERROR)
+			pad_zone(b, zone);
+}
+
 int load_mend(struct block *b, struct zerr *e)
 {
 	uint32_t zone, chunk, mended = 0;
@@ -413,8 +445,10 @@ int load_mend(struct block *b, struct zerr *e)
 			ret = mend_overlap(b, chunk);
 	if (!ret && b->nr_busy && !b->opts.read_only)
 		ret = commit_run(b);
-	if (!ret && !b->opts.read_only)
+	if (!ret && !b->opts.read_only) {
+		pad_zones(b);
 		ret = reset_strays(b);
+	}
 	if (mended)
 		zlog(b->opts.log, ZLOG_WARN, "%s: %u zones had bits for blocks that they do not hold",
 		     path_of(b), mended);

@@ -309,7 +309,7 @@ void block_get_stats(struct block *b, struct block_stats *st)
 	st->unavailable = b->devs->nr_zones - b->super.nr_chunks - b->super.nr_reserved_seq;
 	st->mapped_chunks = b->nr_mapped;
 	st->buffered_chunks = b->nr_buffered;
-	st->waiting_free = b->leaving.nr + b->leaving_now.nr + b->left.nr;
+	st->waiting_free = b->nr_leaving;
 	for (i = 0; i < b->devs->nr; i++)
 		count_dev(b, i, &reserved, st);
 	block_leave(b);

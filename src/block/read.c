@@ -49,20 +49,19 @@ static bool is_uniform(const struct block *b, uint32_t zone)
 }
 
 /*
- * The bitmaps that the part needs now, pinned. false when one must be read
- * first, or p->error is set.
+ * The bitmaps that tell of `block`, pinned. false when one must be read first:
+ * then p waits for it, if it is not NULL.
  */
-static bool get_bitmaps(struct block *b, struct part *p, const uint32_t zone[2], struct bm *bm[2])
+static bool get_bitmaps(struct block *b, uint32_t block, struct part *p, const uint32_t zone[2],
+			struct bm *bm[2])
 {
-	uint32_t block = p->block + p->at;
 	int i;
 
 	bm[0] = bm[1] = NULL;
 	for (i = 0; i < 2; i++) {
 		if (zone[i] == DMZ_NONE || is_uniform(b, zone[i]))
 			continue;
-		/* With runs in flight their completion comes here again. */
-		bm[i] = bm_get(b, zone[i], block, p->pending ? NULL : p);
+		bm[i] = bm_get(b, zone[i], block, p);
 		if (!bm[i]) {
 			if (i && bm[0])
 				bm_put(b, bm[0]);
@@ -73,11 +72,10 @@ static bool get_bitmaps(struct block *b, struct part *p, const uint32_t zone[2],
 }
 
 /* The data zone comes first; nothing is valid in both (part 8). */
-static struct run find_run(struct block *b, struct part *p, const uint32_t zone[2],
+static struct run find_run(struct block *b, uint32_t block, uint32_t nr, const uint32_t zone[2],
 			   struct bm *bm[2])
 {
-	struct run r = { .zone = DMZ_NONE, .nr = p->nr - p->at };
-	uint32_t block = p->block + p->at;
+	struct run r = { .zone = DMZ_NONE, .nr = nr };
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -87,6 +85,31 @@ static struct run find_run(struct block *b, struct part *p, const uint32_t zone[
 		}
 	}
 	return r;
+}
+
+static void put_bitmaps(struct block *b, struct bm *bm[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (bm[i])
+			bm_put(b, bm[i]);
+}
+
+bool read_source(struct block *b, uint64_t pos, uint32_t nr, struct part *p, uint32_t *from)
+{
+	uint32_t chunk = (uint32_t)(pos / DMZ_BLOCK_SIZE / b->zone_blocks);
+	uint32_t block = (uint32_t)(pos / DMZ_BLOCK_SIZE % b->zone_blocks);
+	uint32_t zone[2] = { map_dzone(b, chunk), map_bzone(b, chunk) };
+	struct bm *bm[2];
+	struct run r;
+
+	if (!get_bitmaps(b, block, p, zone, bm))
+		return false;
+	r = find_run(b, block, nr, zone, bm);
+	put_bitmaps(b, bm);
+	*from = r.nr == nr ? r.zone : DMZ_NONE;
+	return true;
 }
 
 static void read_done(struct zdev_io *io)
@@ -147,18 +170,19 @@ void read_step(struct block *b, struct part *p)
 		map_dzone(b, p->chunk->no), map_bzone(b, p->chunk->no)
 	};
 	struct bm *bm[2];
+	uint32_t block;
 	struct run r;
-	int i, k;
+	int i;
 
 	for (i = 0; i < PART_IOS && p->at < p->nr && !p->error; i++) {
-		if (!get_bitmaps(b, p, zone, bm))
+		block = p->block + p->at;
+		/* With runs in flight their completion comes here again. */
+		if (!get_bitmaps(b, block, p->pending ? NULL : p, zone, bm))
 			break;
-		r = find_run(b, p, zone, bm);
+		r = find_run(b, block, p->nr - p->at, zone, bm);
 		issue_run(b, p, i, &r);
 		p->at += r.nr;
-		for (k = 0; k < 2; k++)
-			if (bm[k])
-				bm_put(b, bm[k]);
+		put_bitmaps(b, bm);
 	}
 	if (!p->pending && (p->error || p->at == p->nr))
 		read_end(b, p);

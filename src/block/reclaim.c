@@ -263,8 +263,6 @@ static void put_final(struct block *b, struct final *f)
 			bm_unclaim(b, f->bm[i][k]);
 			bm_put(b, f->bm[i][k]);
 		}
-		free(f->bm[i]);
-		f->bm[i] = NULL;
 	}
 }
 
@@ -299,9 +297,8 @@ static int get_final(struct block *b, struct final *f)
 	for (i = 0; i < 3; i++) {
 		if (f->zone[i] == DMZ_NONE)
 			continue;
-		f->bm[i] = calloc(b->bpz, sizeof(*f->bm[i]));
-		if (!f->bm[i])
-			return -ENOMEM;
+		f->bm[i] = &b->final_bms[(size_t)i * b->bpz];
+		memset(f->bm[i], 0, b->bpz * sizeof(*f->bm[i]));
 		for (k = 0; k < b->bpz; k++) {
 			ret = get_bitmap(b, f->zone[i], k, &f->bm[i][k]);
 			if (ret)
@@ -449,6 +446,7 @@ static void drop_target(struct block *b, uint32_t zone)
 	struct zone *z = &b->zones[zone];
 
 	z->state = ZONE_LEFT;
+	b->nr_leaving++;
 	if (b->job_error)
 		z->flags |= ZONE_F_ERROR;
 	if (!z->refs) {
@@ -712,15 +710,11 @@ static void set_throttle(struct block *b, uint64_t now)
 /* Nothing can be freed, and nothing is on its way: whoever waits must be told. */
 static void give_up(struct block *b)
 {
-	struct part *p;
-
 	b->reclaim_asked = false;
 	b->reclaim_on = false;
-	if (!b->wait_zone.head || b->leaving.nr || b->commit_running || b->left.nr)
+	if (!b->wait_zone.head || b->nr_leaving || b->commit_running)
 		return;
-	for (p = b->wait_zone.head; p; p = p->next)
-		p->error = -ENOSPC;
-	parts_wake(b, &b->wait_zone);
+	write_wake_zone_waiters(b, -ENOSPC);
 }
 
 static void doze(struct block *b, uint64_t seconds)
@@ -820,7 +814,8 @@ int reclaim_init(struct block *b)
 	b->last_victim = DMZ_NONE;
 	b->jobs = calloc(NR_JOBS, sizeof(*b->jobs));
 	b->job_changed = calloc(((size_t)b->zone_blocks + 63) / 64, sizeof(*b->job_changed));
-	if (!b->jobs || !b->job_changed)
+	b->final_bms = calloc(3 * (size_t)b->bpz, sizeof(*b->final_bms));
+	if (!b->jobs || !b->job_changed || !b->final_bms)
 		return -ENOMEM;
 	return copier_create(&o, &b->copier);
 }
@@ -831,4 +826,5 @@ void reclaim_free(struct block *b)
 		copier_free(b->copier);
 	free(b->jobs);
 	free(b->job_changed);
+	free(b->final_bms);
 }

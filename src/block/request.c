@@ -221,7 +221,8 @@ static void cut_part(struct block *b, struct block_io *io, struct part *p)
 	p->op = io->op == BLOCK_READ ? PART_READ : PART_WRITE;
 	p->block = (uint32_t)(pos / DMZ_BLOCK_SIZE % b->zone_blocks);
 	p->io_at = io->at;
-	if (!zeroes)
+	p->offload = io->op == BLOCK_COPY;
+	if (!zeroes && !p->offload)
 		p->data = iov_at(io, io->at, &left);
 	whole = min64(whole, left / DMZ_BLOCK_SIZE);
 	if (pos % DMZ_BLOCK_SIZE || !whole) {
@@ -333,6 +334,11 @@ void block_submit(struct block *b, struct block_io *io)
 		copy_start(b, io);
 		return;
 	}
+	request_start(b, io);
+}
+
+void request_start(struct block *b, struct block_io *io)
+{
 	pthread_mutex_lock(&b->lock);
 	if (io->op == BLOCK_FLUSH) {
 		b->stats.flushes++;
@@ -422,7 +428,7 @@ void block_fail(struct block *b, int err)
 	b->tell_failed = true;
 	zlog(b->opts.log, ZLOG_ERR, "%s: the disk is read-only from now on: %s",
 	     zdev_info(b->devs->dev[0].zdev)->path, strerror(-err));
-	parts_wake(b, &b->wait_zone);
+	write_wake_zone_waiters(b, -EROFS);
 	parts_wake(b, &b->wait_commit);
 	parts_wake(b, &b->wait_bm);
 	for (i = 0; i < CHUNK_HASH; i++)

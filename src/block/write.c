@@ -174,10 +174,49 @@ static void wait_for_commit(struct block *b, struct part *p)
 static void wait_for_zone(struct block *b, struct part *p)
 {
 	b->stats.waits_for_zone++;
+	p->chunk->want_zone++;
 	part_list_add(&b->wait_zone, p);
 	reclaim_kick(b);
 	if (b->leaving.nr)
 		commit_kick(b);
+}
+
+/*
+ * A zone costs a whole chunk's copying: it goes where most writes wait. Now and
+ * then to the one that has waited longest, so that none waits for ever.
+ */
+#define OLDEST_EVERY	4u
+
+void write_zone_free(struct block *b)
+{
+	struct part_list all = b->wait_zone;
+	struct part *p, *next;
+	struct chunk *best;
+
+	if (!all.head)
+		return;
+	best = all.head->chunk;
+	if (b->nr_given++ % OLDEST_EVERY)
+		for (p = all.head; p; p = p->next)
+			if (p->chunk->want_zone > best->want_zone)
+				best = p->chunk;
+	part_list_init(&b->wait_zone);
+	best->want_zone = 0;
+	for (p = all.head; p; p = next) {
+		next = p->next;
+		part_list_add(p->chunk == best ? &b->ready : &b->wait_zone, p);
+	}
+}
+
+void write_wake_zone_waiters(struct block *b, int err)
+{
+	struct part *p;
+
+	for (p = b->wait_zone.head; p; p = p->next) {
+		p->chunk->want_zone = 0;
+		p->error = err;
+	}
+	parts_wake(b, &b->wait_zone);
 }
 
 /* A stream that filled the chunk before this one comes on here. */
@@ -219,6 +258,8 @@ static enum direct direct(const struct block *b, const struct part *p, const str
 	if (p->chunk->job || z->flags || p->no_direct || p->block < z->wp)
 		return DIRECT_NO;
 	gap = p->block - z->wp;
+	if (p->offload)
+		return gap || p->chunk->started ? DIRECT_NO : DIRECT_YES;
 	if (!gap)
 		return DIRECT_YES;
 	if (!p->late && gap <= p->nr * HOLD_DISTANCE && b->nr_held < HOLD_PARTS &&
@@ -363,8 +404,16 @@ static void issue_part(struct block *b, struct part *p, int i, uint32_t block, c
 	io->op = ZDEV_WRITE;
 	io->zno = p->zone;
 	io->pos = (uint64_t)block * DMZ_BLOCK_SIZE;
-	io->iov = &p->iov[i];
-	io->nr_iov = 1;
+	if (p->offload) {
+		io->op = ZDEV_COPY;
+		dmz_zone_dev(b->devs, p->src, &io->src_zno);
+		io->src_pos = p->io->src % b->devs->zone_size;
+		io->bytes = (uint64_t)nr * DMZ_BLOCK_SIZE;
+		zone_get(b, p->src);
+	} else {
+		io->iov = &p->iov[i];
+		io->nr_iov = 1;
+	}
 	io->done = write_done;
 	io->owner = p;
 	zone_get(b, p->zone);
@@ -387,6 +436,9 @@ static void start_write(struct block *b, struct part *p)
 		return;
 	}
 	b->stats.direct_writes++;
+	/* The device may refuse to copy: until it has, nothing must follow. */
+	if (p->offload)
+		z->flags |= ZONE_F_ERROR;
 	gap = p->block - z->wp;
 	if (gap)
 		issue_part(b, p, i++, z->wp, b->zeroes, gap);
@@ -416,10 +468,28 @@ static bool write_failed(struct block *b, struct part *p)
 	return true;
 }
 
+/* Whatever went wrong, the copy is made by hand then. */
+static void offload_ended(struct block *b, struct part *p)
+{
+	struct zone *z = &b->zones[p->zone];
+
+	zone_put(b, p->src);
+	if (!zone_is_seq(z) || (p->error && p->error != -EOPNOTSUPP))
+		return;
+	z->flags &= (uint8_t)~ZONE_F_ERROR;
+	if (p->error)
+		zone_set_wp(b, p->zone, p->block);
+}
+
 static void write_complete(struct block *b, struct part *p)
 {
 	struct chunk *c = p->chunk;
-	bool again = p->error && write_failed(b, p);
+	bool again = false;
+
+	if (p->offload)
+		offload_ended(b, p);
+	else
+		again = p->error && write_failed(b, p);
 
 	p->started = false;
 	c->started--;
@@ -446,11 +516,32 @@ static void write_done(struct zdev_io *io)
 	zone_put(b, p->zone);
 	if (io->result < 0 && !p->error)
 		p->error = (int)io->result;
-	else if (io->result >= 0 && io->result != (ssize_t)io->iov->iov_len && !p->error)
+	else if (!p->offload && io->result >= 0 &&
+		 io->result != (ssize_t)io->iov->iov_len && !p->error)
 		p->error = -EIO;
 	if (!--p->pending)
 		write_complete(b, p);
 	block_leave(b);
+}
+
+/* The device copies within itself, from one zone. false: p waits, or has ended. */
+static bool take_source(struct block *b, struct part *p)
+{
+	uint32_t zno;
+
+	if (!p->offload)
+		return true;
+	if (!read_source(b, p->io->src, p->nr, p, &p->src)) {
+		drop_bitmaps(b, p);
+		return false;
+	}
+	if (p->src != DMZ_NONE && p->src != p->zone &&
+	    dmz_zone_dev(b->devs, p->src, &zno) == dmz_zone_dev(b->devs, p->zone, &zno))
+		return true;
+	drop_bitmaps(b, p);
+	p->error = -EXDEV;
+	write_end(b, p);
+	return false;
 }
 
 static void discard_step(struct block *b, struct part *p)
@@ -510,6 +601,6 @@ void write_step(struct block *b, struct part *p)
 		merge(p);
 	if (p->op == PART_DISCARD)
 		discard_step(b, p);
-	else if (choose(b, p) && take_bitmaps(b, p, p->zone, p->other))
+	else if (choose(b, p) && take_bitmaps(b, p, p->zone, p->other) && take_source(b, p))
 		start_write(b, p);
 }

@@ -138,6 +138,7 @@ void zone_leave(struct block *b, uint32_t zone)
 
 	z->state = ZONE_LEAVING;
 	zone_list_push(b, &b->leaving, zone);
+	b->nr_leaving++;
 	if (!zone_is_seq(z))
 		b->nr_leaving_random++;
 	if (b->wait_zone.head)
@@ -160,7 +161,7 @@ void zone_free(struct block *b, uint32_t zone)
 		zone_list_push(b, &b->free_cache, zone);
 	else
 		zone_list_push(b, &b->free_random, zone);
-	parts_wake(b, &b->wait_zone);
+	write_zone_free(b);
 }
 
 /* ---- the map ---- */

@@ -219,7 +219,7 @@ static void put_device(FILE *f, struct target *t)
 	fprintf(f, "size %" PRIu64 "\nblock_size %u\nzone_size %" PRIu64
 		"\nzone_capacity %" PRIu64 "\nnr_zones %u\nnr_conv %u\n"
 		"max_open %u\nmax_active %u\n", sum.size, i->block_size, i->zone_size,
-		i->zone_capacity, sum.nr_zones, sum.nr_conv, i->max_open, i->max_active);
+		sum.zone_capacity, sum.nr_zones, sum.nr_conv, i->max_open, i->max_active);
 	put_format(f, t);
 }
 

@@ -23,7 +23,9 @@ static const struct opt stat_opts[] = {
 /* One line of the stats file, cut in place. */
 struct counter {
 	const char	*name;
-	uint64_t	value;
+	const char	*text;		/* the value as it stands there */
+	bool		is_number;
+	uint64_t	value;		/* if it is one */
 };
 
 /* Take the next "name value" line off *text; false at the end. */
@@ -36,12 +38,25 @@ static bool next_counter(char **text, struct counter *c)
 		if (!value)
 			continue;
 		*value++ = '\0';
-		if (zu_parse_u64(value, UINT64_MAX, &c->value))
-			continue;
 		c->name = line;
+		c->text = value;
+		c->is_number = !zu_parse_u64(value, UINT64_MAX, &c->value);
 		return true;
 	}
 	return false;
+}
+
+/* The length of the longest name. */
+static int name_width(const char *text)
+{
+	size_t width = 18, len;
+
+	for (; *text; text += *text == '\n') {
+		len = strcspn(text, " \n");
+		width = len > width ? len : width;
+		text += strcspn(text, "\n");
+	}
+	return width;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -75,16 +90,28 @@ static uint64_t earlier(const char *before, const struct counter *c)
 static void print_stats(char *text, const char *before)
 {
 	char value[24], rate[24];
+	int width = name_width(text);
 	struct counter c;
 	uint64_t old;
 
 	while (next_counter(&text, &c)) {
-		printf("%-18s %12s", c.name, people_value(&c, c.value, value, sizeof(value)));
+		if (!c.is_number) {	/* a line for itself, as dmsetup prints it */
+			say("%s", c.text);
+			continue;
+		}
+		printf("%-*s %12s", width, c.name, people_value(&c, c.value, value, sizeof(value)));
 		old = earlier(before, &c);
 		if (c.value > old)
 			printf("  %10s/s", people_value(&c, c.value - old, rate, sizeof(rate)));
 		putchar('\n');
 	}
+}
+
+static json_t *json_counter(const struct counter *c)
+{
+	if (!c->is_number)
+		return json_string(c->text) ?: json_null();
+	return !strcmp(c->name, "read_only") ? json_boolean(c->value) : json_integer(c->value);
 }
 
 static void print_json(const struct target *t, char *text)
@@ -97,8 +124,7 @@ static void print_json(const struct target *t, char *text)
 	json_object_set_new(root, "mountpoint",
 			    json_string(t->mounted.mountpoint) ?: json_null());
 	while (next_counter(&text, &c))
-		json_object_set_new(stats, c.name, !strcmp(c.name, "read_only") ?
-				    json_boolean(c.value) : json_integer(c.value));
+		json_object_set_new(stats, c.name, json_counter(&c));
 	json_object_set_new(root, "stats", stats);
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');

@@ -134,7 +134,7 @@ static int reclaim(struct mnt *m)
 {
 	int ret;
 
-	if (atomic_load(&m->disk->refuse_writes))
+	if (atomic_load(&m->disk->refuse_writes) || block_is_readonly(m->disk->b))
 		return -EROFS;
 	atomic_fetch_add(&m->disk->reclaiming, 1);
 	ret = block_reclaim(m->disk->b, true);

@@ -277,7 +277,8 @@ static void copy_reply(struct freq *f, ssize_t result)
 		fuse_reply_write(f->req, result);
 }
 
-void disk_copy(fuse_req_t req, off_t src, off_t pos, size_t len, struct fuse_file_info *fi)
+void disk_copy(fuse_req_t req, struct fuse_file_info *from_fi, off_t src, fuse_ino_t node,
+	       off_t pos, size_t len, struct fuse_file_info *fi)
 {
 	struct disk *d = ((struct mnt *)fuse_req_userdata(req))->disk;
 	uint64_t from = src, to = pos, max = COPY_RANGE_MAX;

@@ -34,7 +34,8 @@ void disk_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size, 
 void disk_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void disk_fsync(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void disk_fallocate(fuse_req_t req, int mode, off_t off, off_t len, struct fuse_file_info *fi);
-void disk_copy(fuse_req_t req, off_t src, off_t pos, size_t len, struct fuse_file_info *fi);
+void disk_copy(fuse_req_t req, struct fuse_file_info *from, off_t src, fuse_ino_t node,
+	       off_t pos, size_t len, struct fuse_file_info *fi);
 int64_t disk_lseek(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence);
 
 /*

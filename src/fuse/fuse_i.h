@@ -146,8 +146,8 @@ struct format {
 	void (*fsync)(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 	void (*fallocate)(fuse_req_t req, int mode, off_t off, off_t len,
 			  struct fuse_file_info *fi);
-	void (*copy)(fuse_req_t req, off_t src, off_t pos, size_t len,
-		     struct fuse_file_info *fi);
+	void (*copy)(fuse_req_t req, struct fuse_file_info *from, off_t src, fuse_ino_t node,
+		     off_t pos, size_t len, struct fuse_file_info *fi);
 	int64_t (*lseek)(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence);
 
 	const struct ctl_entry *entries;	/* of .zonefsd; NULL name: the end */
@@ -468,6 +468,17 @@ void zone_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void zone_fsync(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void zone_fallocate(fuse_req_t req, int mode, off_t off, off_t len, struct fuse_file_info *fi);
 int64_t zone_lseek(struct mnt *m, struct fuse_file_info *fi, off_t off, int whence);
+/*
+ * The done() of an append to f->h. Drops the page in which it began before anybody
+ * hears of it, see onode. Who hears of a failure may look at once, too: the size may
+ * have gone back.
+ */
+void zone_append_done(struct zonefs_req *zr, ssize_t result);
+
+/* ---- copy-ops.c ---- */
+
+void zone_copy(fuse_req_t req, struct fuse_file_info *from, off_t src, fuse_ino_t node,
+	       off_t pos, size_t len, struct fuse_file_info *fi);
 
 /* ---- ctl.c: the directory .zonefsd ---- */
 

@@ -233,7 +233,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t node, off_t src,
 	else if (handle_of(from)->ctl || handle_of(to)->ctl)
 		fuse_reply_err(req, EOPNOTSUPP);
 	else
-		m->format->copy(req, src, pos, len, to);
+		m->format->copy(req, from, src, to_node, pos, len, to);
 }
 
 /*

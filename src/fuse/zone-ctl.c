@@ -108,6 +108,8 @@ static int text_stats(struct mnt *m, FILE *out)
 		{ "stage_write_bytes", st.stage_write_bytes },
 		{ "stage_waits", st.stage_waits }, { "arena_bytes", st.arena_bytes },
 		{ "late_errors", st.late_errors },
+		{ "copies", st.copies }, { "copy_offload_bytes", st.copy_offload_bytes },
+		{ "copy_fallback_bytes", st.copy_fallback_bytes },
 		{ "replayed_bytes", st.replayed_bytes },
 		{ "read_only", st.read_only },
 		{ "passthrough", on }, { "passthrough_files", nr_through },

@@ -163,11 +163,7 @@ static void write_reply(struct freq *f, ssize_t result)
 		iobuf_put(f->m->pool, f->buf);
 }
 
-/*
- * Drop the page in which an append began before anybody hears of it, see onode. Who
- * hears of a failure may look at once, too: the size may have gone back.
- */
-static void append_done(struct zonefs_req *zr, ssize_t result)
+void zone_append_done(struct zonefs_req *zr, ssize_t result)
 {
 	struct freq *f = (struct freq *)zr;	/* zr comes first */
 	struct zonefs_attr attr;
@@ -214,7 +210,7 @@ void zone_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t size, 
 	flags = (fi->flags & ~O_ACCMODE) | (h->flags & O_ACCMODE);
 	if (h->seq) {
 		handle_append_begin(m, h);
-		f->zr.done = append_done;
+		f->zr.done = zone_append_done;
 	}
 	zonefs_write(h->file, flags, data, size, off, &f->zr);
 	freq_submitted(f, true);

@@ -260,6 +260,7 @@ const struct format zone_format = {
 	.flush		= zone_flush,
 	.fsync		= zone_fsync,
 	.fallocate	= zone_fallocate,
+	.copy		= zone_copy,
 	.lseek		= zone_lseek,
 	.entries	= zone_ctl_entries,
 	.commands	= zone_ctl_commands,

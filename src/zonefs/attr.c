@@ -233,6 +233,9 @@ void zonefs_get_stats(struct zonefs *fs, struct zonefs_stats *st)
 		.stage_waits = atomic_load(&c->stage_waits),
 		.arena_bytes = fs->arena ? arena_bytes(fs->arena) : 0,
 		.late_errors = atomic_load(&c->late_errors),
+		.copies = atomic_load(&c->copies),
+		.copy_offload_bytes = atomic_load(&c->copy_offload_bytes),
+		.copy_fallback_bytes = atomic_load(&c->copy_fallback_bytes),
 		.replayed_bytes = fs->replayed,
 		.read_only = atomic_load(&fs->read_only),
 	};

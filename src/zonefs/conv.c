@@ -12,7 +12,7 @@
 
 #include "zonefs_i.h"
 
-/* ---- who may run beside whom; the stripe is held ---- */
+/* ---- who may run beside whom; the stripe is held, up to enter ---- */
 
 static bool conflict(const struct zonefs_req *a, const struct zonefs_req *b)
 {
@@ -68,7 +68,7 @@ bool zonefs_conv_unwait(struct zonefs_active *act, struct zonefs_req *r)
  * Start the waiters that nothing stands in the way of any more. They are taken
  * in order, and none overtakes an earlier one that it conflicts with.
  */
-static void start_waiters(struct zonefs_active *act, zonefs_step step)
+static void start_waiters(struct zonefs_active *act)
 {
 	struct zonefs_req *prev = NULL, *next;
 
@@ -83,15 +83,35 @@ static void start_waiters(struct zonefs_active *act, zonefs_step step)
 		atomic_store(&w->waits_on, NULL);
 		add_running(act, w);
 		/* Not on this thread: each of them might start others in turn. */
-		zonefs_req_defer(w, step);
+		zonefs_req_defer(w, w->step);
 	}
 }
 
-/* ---- one write ---- */
+struct zonefs_req *zonefs_conv_enter(struct zonefs_req *r, zonefs_step step)
+{
+	struct zonefs_active *act = r->zone->act;
+	bool wait;
 
-static struct zonefs_req *write_piece(struct zonefs_req *r);
+	r->rmw = (r->pos | r->len) & (r->fs->bs - 1);
+	r->step = step;
+	zonefs_zone_lock(r->fs, r->zone);
+	wait = conflicts(r, act->ranges, NULL) || conflicts(r, act->range_waiters, NULL);
+	if (!wait) {
+		add_running(act, r);
+	} else {
+		r->next = NULL;
+		if (act->range_last)
+			act->range_last->next = r;
+		else
+			act->range_waiters = r;
+		act->range_last = r;
+		atomic_store(&r->waits_on, r->zone);
+	}
+	zonefs_zone_unlock(r->fs, r->zone);
+	return wait ? NULL : r;
+}
 
-static void leave(struct zonefs_req *r)
+void zonefs_conv_leave(struct zonefs_req *r)
 {
 	struct zonefs_active *act = r->zone->act;
 	struct zonefs_req **p = &act->ranges;
@@ -100,9 +120,13 @@ static void leave(struct zonefs_req *r)
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;
-	start_waiters(act, write_piece);
+	start_waiters(act);
 	zonefs_zone_unlock(r->fs, r->zone);
 }
+
+/* ---- one write ---- */
+
+static struct zonefs_req *write_piece(struct zonefs_req *r);
 
 static struct zonefs_req *complete(struct zonefs_req *r)
 {
@@ -111,7 +135,7 @@ static struct zonefs_req *complete(struct zonefs_req *r)
 		zonefs_zone_touch(r->fs, r->zone);
 		zonefs_zone_unlock(r->fs, r->zone);
 	}
-	leave(r);
+	zonefs_conv_leave(r);
 	return zonefs_req_return(r, (ssize_t)r->len);
 }
 
@@ -126,7 +150,7 @@ static struct zonefs_req *failed(struct zonefs_req *r, ssize_t err)
 	struct zonefs *fs = r->fs;
 	char name[ZONEFS_NAME_LEN];
 
-	leave(r);
+	zonefs_conv_leave(r);
 	if (zonefs_error_is_soft(fs, err) && r->at)
 		return zonefs_req_return(r, (ssize_t)r->at);
 	if (!(r->flags & O_DIRECT) && err == -EIO)
@@ -237,25 +261,6 @@ static struct zonefs_req *write_piece(struct zonefs_req *r)
 
 struct zonefs_req *zonefs_conv_write(struct zonefs_req *r, zonefs_step then)
 {
-	struct zonefs_active *act = r->zone->act;
-	bool wait;
-
 	zonefs_req_call(r, then);
-	r->rmw = (r->pos | r->len) & (r->fs->bs - 1);
-	r->step = write_piece;
-	zonefs_zone_lock(r->fs, r->zone);
-	wait = conflicts(r, act->ranges, NULL) || conflicts(r, act->range_waiters, NULL);
-	if (!wait) {
-		add_running(act, r);
-	} else {
-		r->next = NULL;
-		if (act->range_last)
-			act->range_last->next = r;
-		else
-			act->range_waiters = r;
-		act->range_last = r;
-		atomic_store(&r->waits_on, r->zone);
-	}
-	zonefs_zone_unlock(r->fs, r->zone);
-	return wait ? NULL : r;
+	return zonefs_conv_enter(r, write_piece);
 }

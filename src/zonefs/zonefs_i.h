@@ -16,6 +16,7 @@
  *	through.c		readers that go past us
  *	arena_i.h		the memory for it, and what outlives a killed daemon
  *	conv.c			writes to conventional files
+ *	copy.c			from file to file, by the device where it can
  *	truncate.c fsync.c	reset, finish, truncate; durability
  *	recover.c		Z12
  *	admin.c			zone commands by zone number
@@ -208,6 +209,7 @@ struct zonefs_counters {
 	atomic_uint_fast64_t io_errors, recoveries;
 	atomic_uint_fast64_t staged_bytes, stage_writes, stage_write_bytes, stage_waits;
 	atomic_uint_fast64_t late_errors;
+	atomic_uint_fast64_t copies, copy_offload_bytes, copy_fallback_bytes;
 };
 
 struct zonefs {
@@ -511,6 +513,12 @@ void zonefs_stage_drain_all(struct zonefs *fs);
  * after recovery where Z8 wants one.
  */
 struct zonefs_req *zonefs_conv_write(struct zonefs_req *r, zonefs_step then);
+/*
+ * r is to write r->len bytes at r->pos: step runs when no other write is in its way.
+ * From then until leave it is in that of others.
+ */
+struct zonefs_req *zonefs_conv_enter(struct zonefs_req *r, zonefs_step step);
+void zonefs_conv_leave(struct zonefs_req *r);
 /* Take r out of the writes that wait for others. The stripe is held. */
 bool zonefs_conv_unwait(struct zonefs_active *act, struct zonefs_req *r);
 

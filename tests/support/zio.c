@@ -36,7 +36,9 @@
  *	link:OLD:NEW rename:OLD:NEW[:noreplace]
  *	getxattr:NAME setxattr:NAME removexattr:NAME listxattr
  *	ioctl:NUMBER | fibmap | fiemap | getflags
- *	sendfile:LEN:SOURCE | copyrange:LEN:SOURCE   into the current descriptor
+ *	sendfile:LEN:SOURCE      into the current descriptor
+ *	copyrange:LEN[@OFF][,src=N]:SOURCE   the same by copy_file_range, to OFF or the
+ *	    descriptor's position, from N or the source's start
  *	text:STRING              write the words themselves
  *	ls:PATH                  readdir: NAME/INODE/TYPE/OFFSET,...
  *	rlimit:BYTES             RLIMIT_FSIZE; SIGXFSZ shows as "EFBIG+XFSZ"
@@ -332,17 +334,28 @@ static void step_seek(struct zio *z, const char *args)
 
 static void step_copy(struct zio *z, char *args, bool range)
 {
+	const char *end = NULL;
 	char *part[3];
+	uint64_t len;
+	loff_t from, to;
 	int src;
 
 	split(args, part);
+	len = number(part[0], range ? &end : NULL);
 	src = open(part[1], O_RDONLY | O_CLOEXEC);
 	if (src < 0) {
 		print_result(-1);
 		return;
 	}
-	print_result(range ? copy_file_range(src, NULL, z->fd, NULL, number(part[0], NULL), 0) :
-			     sendfile(z->fd, src, NULL, number(part[0], NULL)));
+	if (range) {
+		bool placed = *end == '@';
+
+		from = (loff_t)key(part[0], "src", 0);
+		to = placed ? (loff_t)number(end + 1, &end) : 0;
+		print_result(copy_file_range(src, &from, z->fd, placed ? &to : NULL, len, 0));
+	} else {
+		print_result(sendfile(z->fd, src, NULL, len));
+	}
 	close(src);
 }
 
