@@ -129,9 +129,13 @@ int rig_open(struct rig *r)
 	struct zerr e = { "" };
 	int ret;
 
+	if (r->at_open)
+		rig_inject(r, r->at_open_dev, r->at_open);
 	ret = block_open(devs, &opts, &r->b, &e);
 	if (ret) {
-		fprintf(stderr, "open: %s\n", e.msg);
+		if (!r->at_open)
+			fprintf(stderr, "open: %s\n", e.msg);
+		CHECK(e.msg[0]);
 		r->b = NULL;
 		dmz_devs_close(devs);
 	}
@@ -256,6 +260,25 @@ uint8_t *rig_read_all(struct rig *r)
 		CHECK_EQ(rig_run(r, BLOCK_READ, pos, n, data + pos), n);
 	}
 	return data;
+}
+
+bool rig_compare(struct rig *r, const struct hist *h, uint64_t events, bool lost)
+{
+	uint64_t size = block_size(r->b), pos, n;
+	uint8_t *data = malloc(16 * BLK);
+	bool ok = true;
+
+	CHECK(data);
+	for (pos = 0; pos < size && ok; pos += n) {
+		n = lost ? BLK : 16 * BLK;
+		if (rig_run(r, BLOCK_READ, pos, n, data) == (ssize_t)n)
+			ok = events == UINT64_MAX ? hist_current(h, pos, data, n) :
+						    hist_allows(h, events, pos, data, n);
+		else
+			ok = lost;
+	}
+	free(data);
+	return ok;
 }
 
 /* ---- the watchdog ---- */

@@ -35,6 +35,8 @@ struct rig {
 	unsigned	jitter;			/* see rec_stack */
 	bool		no_reclaim;
 	bool		verbose;
+	const struct zdev_fault *at_open; /* injected before the disk is opened, or NULL */
+	uint32_t	at_open_dev;
 	struct block	*b;
 	atomic_uint	went_readonly;
 };
@@ -68,6 +70,12 @@ void rig_clear(struct rig *r);
 
 /* All of it, into a buffer that is the caller's to free. */
 uint8_t *rig_read_all(struct rig *r);
+
+/*
+ * Does the disk hold what the history allows after `events` events (UINT64_MAX: now,
+ * without a power loss)? Blocks that cannot be read are passed over, if `lost`.
+ */
+bool rig_compare(struct rig *r, const struct hist *h, uint64_t events, bool lost);
 
 /* One request, waited for. */
 ssize_t rig_run(struct rig *r, enum block_op op, uint64_t pos, uint64_t len, void *buf);
