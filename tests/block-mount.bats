@@ -259,7 +259,7 @@ setup()
 	make_disk
 	mount_disk
 	same "$(attribute version)" "$(zonefsd --version | cut -d' ' -f2)"
-	grep -qx 'format dmzoned' "$MNT/.zonefsd/info"
+	grep -qx 'format dm-zoned' "$MNT/.zonefsd/info"
 	grep -qx "disk_size $DISK_SIZE" "$MNT/.zonefsd/info"
 	same "$(head -1 "$MNT/.zonefsd/stats")" \
 		"status 64 zones 0/0 cache 14/14 random 32/32 sequential"
@@ -274,8 +274,8 @@ setup()
 	zonefsctl stat "$MNT" | head -1 | grep -qx '64 zones 0/0 cache 14/14 random 32/32 sequential'
 	zonefsctl stat --json "$MNT" | jq -e '.stats | .status == "64 zones 0/0 cache 14/14 random 32/32 sequential"
 		and .random_all == 14 and .read_only == false and .mapped_chunks == 0'
-	zonefsctl info "$MNT" | grep -qE '^format +dmzoned$'
-	zonefsctl info --json "$MNT" | jq -e '.format == "dmzoned" and .nr_zones == 64'
+	zonefsctl info "$MNT" | grep -qE '^format +dm-zoned$'
+	zonefsctl info --json "$MNT" | jq -e '.format == "dm-zoned" and .nr_zones == 64'
 	same "$(zonefsctl report "$MNT")" "$(cat "$MNT/.zonefsd/zones")"
 	zonefsctl report --json "$MNT" | jq -e '.zones | length == 64'
 }
@@ -386,7 +386,7 @@ setup()
 	mount_disk zoned="$DEV" "$T/front"
 	head -1 "$MNT/.zonefsd/stats" |
 		grep -qE '^status 74 zones [0-9]+/8 cache 0/0 random [0-9]+/[0-9]+ sequential$'
-	grep -qx "zoned $(realpath "$DEV")" "$MNT/.zonefsd/info"
+	grep -qx "zoned_devices $(realpath "$DEV")" "$MNT/.zonefsd/info"
 	same "$(wc -l <"$MNT/.zonefsd/zones")" 74
 	same "$(zonefsctl report "$MNT" | wc -l)" 74
 	random_file "$T/r" $((5 * M))

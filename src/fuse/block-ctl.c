@@ -1,16 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The control files and commands of the format dmzoned (docs/control.md). Commands
+ * The control files and commands of the format dm-zoned (docs/control.md). Commands
  * run on ctl.c's threads and may wait for the devices.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl_i.h"
 #include "disk.h"
 
 /* ---- texts ---- */
+
+/* Those behind the regular one, for readers that take one value a name. */
+static void put_zoned(struct mnt *m, FILE *out)
+{
+	char *list = NULL;
+	size_t len;
+	FILE *f = open_memstream(&list, &len);
+	uint32_t i;
+
+	if (!f)
+		return;
+	for (i = 1; i < m->nr_devs; i++)
+		fprintf(f, "%s%s", i > 1 ? " " : "", zdev_info(m->devs[i])->path);
+	if (!fclose(f))
+		ctl_put_text(out, "zoned_devices", list);
+	free(list);
+}
 
 static int text_info(struct mnt *m, FILE *out)
 {
@@ -23,12 +41,12 @@ static int text_info(struct mnt *m, FILE *out)
 		nr_conv += zdev_info(m->devs[i])->nr_conv;
 	}
 	ctl_put_device(out, m, nr_zones, nr_conv);
-	for (i = 1; i < m->nr_devs; i++)
-		ctl_put_text(out, "zoned", zdev_info(m->devs[i])->path);
-	fprintf(out, "format dmzoned\nformat_version %" PRIu32 "\n", sb->version);
+	if (m->nr_devs > 1)
+		put_zoned(m, out);
+	fprintf(out, "format %s\nformat_version %" PRIu32 "\n", m->format->name, sb->version);
 	ctl_put_uuid(out, "format_uuid", sb->uuid);
 	ctl_put_text(out, "label", sb->label);
-	fprintf(out, "disk_size %" PRIu64 "\nnr_chunks %" PRIu32 "\nnr_reserved_seq %" PRIu32
+	fprintf(out, "disk_size %" PRIu64 "\nnr_chunks %" PRIu32 "\nnr_reserved %" PRIu32
 		"\nread_only %d\n", m->disk->size, sb->nr_chunks, sb->nr_reserved_seq, ro);
 	return 0;
 }

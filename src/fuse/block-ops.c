@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The format dmzoned: one file `disk`. Its devices, its attributes, its name.
+ * The format dm-zoned: one file `disk`. Its devices, its attributes, its name.
  * While it is open: block-file.c.
  */
 #include <errno.h>
@@ -303,7 +303,7 @@ static int disk_rename(struct mnt *m, fuse_ino_t parent, const char *name,
 }
 
 const struct format disk_format = {
-	.name		= "dmzoned",
+	.name		= "dm-zoned",
 	.block		= true,
 	.open		= disk_start,
 	.close		= disk_close,

@@ -111,7 +111,7 @@ static inline bool ino_is_seq(const struct mnt *m, uint64_t ino)
  * others return 0 or -errno and do not wait for the device.
  */
 struct format {
-	const char	*name;
+	const char	*name;		/* as `info` has it */
 	bool		block;		/* in the path of the system's writeback */
 
 	/*

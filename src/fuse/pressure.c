@@ -23,8 +23,9 @@
 #define PR_SET_IO_FLUSHER	57
 #endif
 
-/* Stacks are locked in full. */
+/* Stacks are locked in full. The largest is for sanitizers, which keep much there. */
 #define STACK_SIZE	(256u << 10)
+#define STACK_SIZE_MAX	(8u << 20)
 /* What libfuse and the reports may have in use at once. */
 #define HEAP_RESERVE	(4u << 20)
 
@@ -34,14 +35,27 @@ static void missing(const struct zlog *log, const char *what, int err)
 	     strerror(err));
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* The smallest with which threads start: what libraries put there counts, too. */
 static void set_stack_size(void)
 {
 	pthread_attr_t attr;
+	pthread_t thread;
+	size_t size;
 
 	if (pthread_attr_init(&attr))
 		return;
-	if (!pthread_attr_setstacksize(&attr, STACK_SIZE))
-		pthread_setattr_default_np(&attr);
+	for (size = STACK_SIZE; size <= STACK_SIZE_MAX; size *= 2) {
+		if (pthread_attr_setstacksize(&attr, size) || pthread_setattr_default_np(&attr) ||
+		    pthread_create(&thread, NULL, nothing, NULL))
+			continue;
+		pthread_join(thread, NULL);
+		break;
+	}
 	pthread_attr_destroy(&attr);
 }
 

@@ -48,9 +48,11 @@ static int text_nr_active(struct mnt *m, FILE *out)
 	return 0;
 }
 
-static void put_format(FILE *out, const struct zonefs_super *sb)
+static void put_format(FILE *out, const struct mnt *m)
 {
-	fputs("format zonefs\n", out);
+	const struct zonefs_super *sb = zonefs_super(m->fs);
+
+	fprintf(out, "format %s\n", m->format->name);
 	ctl_put_uuid(out, "format_uuid", sb->uuid);
 	ctl_put_text(out, "label", sb->label);
 	fputs("features", out);
@@ -78,7 +80,7 @@ static int text_info(struct mnt *m, FILE *out)
 	uint64_t nr;
 
 	ctl_put_device(out, m, d->nr_zones, d->nr_conv);
-	put_format(out, zonefs_super(m->fs));
+	put_format(out, m);
 	zonefs_get_opts(m->fs, &o);
 	fprintf(out, "personality %s\nerrors %s\nexplicit_open %d\nread_only %d\n",
 		o.strict ? "strict" : "default", errors[o.errors], o.explicit_open,
