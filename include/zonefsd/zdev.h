@@ -260,7 +260,8 @@ int zdev_set_cond(struct zdev *dev, uint32_t zno, uint8_t cond);
 /*
  * Make the next operation of the given kind on zone zno (or ZDEV_ALL_ZONES)
  * that comes after `skip` others fail with -err, `count` times (0: for ever); a
- * write lands its first `partial` bytes (a block multiple) before it fails.
+ * write or copy lands its first `partial` bytes (a block multiple) before it fails. A
+ * copy answers -EOPNOTSUPP where a read or write that it stands for might fail.
  * err 0 clears all rules of that op and zone.
  */
 struct zdev_fault {

@@ -138,25 +138,28 @@ static void part_done(struct zdev_io *io)
 	zdev_complete(whole, result);
 }
 
-/* Write the first `len` bytes of io, then fail it. false: out of memory. */
+/* Write or copy the first `len` bytes of io, then fail it. false: out of memory. */
 static bool submit_part(struct fault *ft, struct zdev_io *io, int err, size_t len)
 {
 	struct part *p = calloc(1, sizeof(*p) + io->nr_iov * sizeof(p->iov[0]));
+	size_t left = len;
 	int i;
 
 	if (!p)
 		return false;
-	for (i = 0; i < io->nr_iov && len; i++) {
+	for (i = 0; i < io->nr_iov && left; i++) {
 		p->iov[i] = io->iov[i];
-		if (p->iov[i].iov_len > len)
-			p->iov[i].iov_len = len;
-		len -= p->iov[i].iov_len;
+		if (p->iov[i].iov_len > left)
+			p->iov[i].iov_len = left;
+		left -= p->iov[i].iov_len;
 	}
 	p->whole = io;
 	p->err = err;
 	p->io = (struct zdev_io) {
 		.op = io->op, .fua = io->fua, .zno = io->zno, .pos = io->pos,
 		.iov = p->iov, .nr_iov = i, .done = part_done,
+		.bytes = len < io->bytes ? len : io->bytes,
+		.src_zno = io->src_zno, .src_pos = io->src_pos,
 	};
 	ft->next->ops->submit(ft->next, &p->io);
 	return true;
@@ -178,7 +181,7 @@ static void fault_submit(struct zdev *dev, struct zdev_io *io)
 		ft->next->ops->submit(ft->next, io);
 		return;
 	}
-	if (partial && (io->op == ZDEV_WRITE || io->op == ZDEV_APPEND) &&
+	if (partial && (io->op == ZDEV_WRITE || io->op == ZDEV_APPEND || io->op == ZDEV_COPY) &&
 	    submit_part(ft, io, err, partial))
 		return;
 	zdev_complete(io, -err);
