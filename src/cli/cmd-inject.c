@@ -83,8 +83,8 @@ const struct cmd cmd_inject = {
 	"Only on a mount:\n"
 	"  error OP ZONE ERRNO [skip=N] [count=N] [partial=BYTES]\n"
 	"                         OP (read, write, append, reset, finish, open, close,\n"
-	"                         flush, put_tail, reserve) fails; ZONE may be all,\n"
-	"                         ERRNO 0 clears\n"
+	"                         flush, put_tail, reserve, copy, discard) fails; ZONE\n"
+	"                         may be all, ERRNO 0 clears\n"
 	"  write ZONE BYTES       zeros appear at the write pointer behind the mount's back\n"
 	"  power-cut              what no flush made durable is lost, and the device dead\n",
 	.run = run_inject,

@@ -449,6 +449,32 @@ static void threads_do_not_meet(void)
 	CHECK_EQ(zdev_close(s[0].dev), 0);
 }
 
+/* The kernel has no copies between block devices; zeros it knows of. */
+static void copies_and_discards(void)
+{
+	struct zdev_io copy = { .op = ZDEV_COPY, .zno = 1, .src_zno = 0, .bytes = BS };
+	struct zdev_io discard = { .op = ZDEV_DISCARD, .zno = 0, .pos = BS, .bytes = 2 * BS };
+	struct zdev *dev;
+	ssize_t ret;
+
+	fake_make("cs", ZONE, CAP, 0);
+	dev = fake_open();
+	CHECK_EQ(zdev_pwrite(dev, 0, 0, pattern, 4 * BS), 4 * BS);
+	CHECK_EQ(zdev_run(dev, &copy), -EOPNOTSUPP);
+	copy.bytes = BS + 512;
+	CHECK_EQ(zdev_run(dev, &copy), -EINVAL);
+	CHECK_EQ(zone(dev, 1).wp, 0);
+	ret = zdev_run(dev, &discard);
+	CHECK(!ret || ret == -EOPNOTSUPP);
+	CHECK_EQ(zdev_pread(dev, 0, 0, back, 4 * BS), 4 * BS);
+	CHECK(!memcmp(back, pattern, BS) && !memcmp(back + 3 * BS, pattern + 3 * BS, BS));
+	for (unsigned i = BS; i < 3 * BS; i++)
+		CHECK_EQ(back[i], ret ? pattern[i] : 0);
+	discard.zno = 1;
+	CHECK_EQ(zdev_run(dev, &discard), -EIO);
+	CHECK_EQ(zdev_close(dev), 0);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < sizeof(pattern); i++)
@@ -457,6 +483,7 @@ int main(void)
 	RUN(bad_reports_are_refused);
 	RUN(large_writes_go_in_pieces);
 	RUN(buffers_need_no_alignment);
+	RUN(copies_and_discards);
 	RUN(misplaced_writes_never_reach_the_device);
 	RUN(a_failed_write_asks_the_device);
 	RUN(a_write_may_fail_half_way);
