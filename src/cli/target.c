@@ -69,20 +69,17 @@ static int open_mount(struct target *t)
 	return 0;
 }
 
-/* Is it one of a disk's? 0 or -errno with *e. */
-static int probe_dmz(struct target *t, struct zerr *e)
+/* Is it one of a disk's? What cannot be read does not keep a command from the zones. */
+static void probe_dmz(struct target *t)
 {
 	int ret = dmz_probe(t->dev);
 
-	if (ret < 0) {
-		zdev_close(t->dev);
-		t->dev = NULL;
-		return zerr_errno(e, -ret, "%s: reading super blocks", t->name);
-	}
-	t->dmz = ret;
+	if (ret < 0)
+		t->super_err = zerr_errno(&t->super_zerr, -ret, "%s: reading super blocks", t->name);
+	else
+		t->dmz = ret;
 	/* A later device's is in zone 0, as that of zonefs. */
 	t->formatted = ret == 2;
-	return 0;
 }
 
 /* 0 or -errno with *e. */
@@ -106,7 +103,7 @@ static int open_device(struct target *t, bool write, struct zerr *e)
 	t->super_err = zonefs_super_read(t->dev, &t->super, &t->super_zerr);
 	t->formatted = !t->super_err || t->super_err == -EINVAL;
 	if (t->super_err == -ENODEV)
-		return probe_dmz(t, e);
+		probe_dmz(t);
 	if (t->super_err)
 		return 0;
 	ret = zonefs_arena_pending(t->dev, NULL, &t->left, e);
