@@ -23,6 +23,7 @@
 #include "copier.h"
 #include "dmz_i.h"
 #include "zonefsd/block.h"
+#include "zonefsd/clock.h"
 #include "zonefsd/log.h"
 
 struct block;
@@ -117,7 +118,7 @@ struct part {
 	bool		offload;	/* the device copies the data itself, from zone src */
 	uint32_t	src;
 	bool		late;		/* held long enough for what comes before it */
-	uint64_t	deadline;	/* held: ns, CLOCK_MONOTONIC */
+	int64_t		deadline;	/* held: zclock_now() */
 	uint32_t	zone, other;	/* written to; the chunk's second one or DMZ_NONE */
 	struct bm	*bm, *other_bm;	/* claimed */
 	unsigned	pending;	/* device I/Os in flight */
@@ -203,7 +204,7 @@ struct block {
 	uint32_t	active[DMZ_MAX_DEVS];	/* sequential zones begun and not full */
 	uint32_t	nr_mapped, nr_buffered;
 	uint32_t	clock;		/* counts parts of requests */
-	uint64_t	last_use;	/* ns */
+	int64_t		last_use;	/* zclock */
 
 	struct bm	*bms;
 	uint32_t	nr_bms;
@@ -243,7 +244,7 @@ struct block {
 	bool		stopped;	/* it has; the commit thread ends, too */
 	bool		flush_failed;	/* the commit thread's own */
 	uint64_t	nr_commits;	/* finished ones */
-	uint64_t	last_commit;	/* ns */
+	int64_t		last_commit;	/* zclock */
 	struct image_block *image;
 	struct bm	**sorted;	/* scratch of nr_bms */
 	char		*image_mem;
@@ -270,8 +271,6 @@ struct block {
 	uint8_t		*mend;		/* while opening: zones whose bits are wrong */
 	struct block_stats stats;	/* the counters */
 };
-
-uint64_t block_now(void);	/* ns */
 
 static inline uint32_t map_dzone(const struct block *b, uint32_t chunk)
 {
@@ -377,7 +376,7 @@ void write_wake_zone_waiters(struct block *b, int err);
 /* Out of the chunk's list: what waited for it may start. */
 void write_unqueue(struct block *b, struct part *p);
 /* Parts held for longer than they may be. Returns the next deadline, 0 if none. */
-uint64_t write_held_timeout(struct block *b, uint64_t now);
+int64_t write_held_timeout(struct block *b, int64_t now);
 /* Free what a chunk does not need any more, when nothing is being written to it. */
 void chunk_settle(struct block *b, struct chunk *c);
 

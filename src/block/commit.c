@@ -6,12 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "block_i.h"
 
 #define TRIES		3
-#define SECOND_NS	UINT64_C(1000000000)
 
 /* ---- what is written ---- */
 
@@ -271,7 +269,7 @@ static void commit_end(struct block *b, int err)
 	else
 		let_go(b);
 	b->commit_running = false;
-	b->last_commit = block_now();
+	b->last_commit = zclock_now();
 	b->nr_commits++;
 	parts_wake(b, &b->wait_bm);
 	pthread_cond_broadcast(&b->changed);
@@ -320,35 +318,34 @@ void commit_kick(struct block *b)
 	pthread_cond_signal(&b->commit_cond);
 }
 
-static bool is_due(const struct block *b, uint64_t now)
+static bool is_due(const struct block *b, int64_t now)
 {
 	if (b->failed)
 		return b->flushes != NULL;
 	if (b->flushes || (b->want_commit && (b->nr_busy || b->leaving.nr)))
 		return true;
-	return (b->nr_busy || b->leaving.nr) && now - b->last_commit >= COMMIT_SECONDS * SECOND_NS;
+	return (b->nr_busy || b->leaving.nr) && now - b->last_commit >= COMMIT_SECONDS * ZCLOCK_SECOND;
 }
 
 /* Until kicked, or `until` (0: the next commit that is due by time). */
-static void doze(struct block *b, uint64_t now, uint64_t until)
+static void doze(struct block *b, int64_t now, int64_t until)
 {
 	struct timespec ts;
 
-	if (!until || until > now + COMMIT_SECONDS * SECOND_NS)
-		until = now + COMMIT_SECONDS * SECOND_NS;
-	ts.tv_sec = (time_t)(until / SECOND_NS);
-	ts.tv_nsec = (long)(until % SECOND_NS);
+	if (!until || until > now + COMMIT_SECONDS * ZCLOCK_SECOND)
+		until = now + COMMIT_SECONDS * ZCLOCK_SECOND;
+	ts = zclock_timespec(until);
 	pthread_cond_timedwait(&b->commit_cond, &b->lock, &ts);
 }
 
 void *commit_main(void *arg)
 {
 	struct block *b = arg;
-	uint64_t now, until;
+	int64_t now, until;
 
 	pthread_mutex_lock(&b->lock);
 	while (!b->stopped || b->flushes) {
-		now = block_now();
+		now = zclock_now();
 		until = write_held_timeout(b, now);
 		if (b->ready.head) {
 			block_leave(b);

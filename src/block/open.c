@@ -213,7 +213,7 @@ int block_open(struct dmz_devs *devs, const struct block_opts *opts,
 	else
 		ret = load(b, report, kinds, e);
 	if (!ret) {
-		b->last_use = b->last_commit = block_now();
+		b->last_use = b->last_commit = zclock_now();
 		ret = start_threads(b);
 		if (ret) {
 			zerr_errno(e, -ret, "starting a thread");

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "block_i.h"
 
@@ -19,7 +18,6 @@
 #define JOB_BLOCKS	1024u		/* 4 MiB */
 #define PIECE		(512u * 1024)
 #define NR_PIECES	16u
-#define SECOND_NS	UINT64_C(1000000000)
 #define MAX_FAILURES	3u
 /* In percent of the random zones: when it starts, and when it is done. */
 #define START_FREE	30u
@@ -670,12 +668,12 @@ static int reclaim_chunk(struct block *b, const struct victim *v)
 
 /* ---- when ---- */
 
-static bool idle(const struct block *b, uint64_t now)
+static bool idle(const struct block *b, int64_t now)
 {
-	return now - b->last_use >= IDLE_SECONDS * SECOND_NS;
+	return now - b->last_use >= IDLE_SECONDS * ZCLOCK_SECOND;
 }
 
-static bool is_wanted(struct block *b, uint64_t now)
+static bool is_wanted(struct block *b, int64_t now)
 {
 	uint64_t all = b->nr_random + b->nr_cache, nr;
 
@@ -695,7 +693,7 @@ static bool is_wanted(struct block *b, uint64_t now)
 }
 
 /* Copies yield to others unless somebody waits for them. */
-static void set_throttle(struct block *b, uint64_t now)
+static void set_throttle(struct block *b, int64_t now)
 {
 	uint64_t all = b->nr_random + b->nr_cache;
 	uint64_t percent = all ? random_free(b) * UINT64_C(100) / all : 0;
@@ -717,13 +715,10 @@ static void give_up(struct block *b)
 	write_wake_zone_waiters(b, -ENOSPC);
 }
 
-static void doze(struct block *b, uint64_t seconds)
+static void doze(struct block *b, unsigned seconds)
 {
-	struct timespec ts;
-	uint64_t until = block_now() + seconds * SECOND_NS;
+	struct timespec ts = zclock_timespec(zclock_now() + seconds * ZCLOCK_SECOND);
 
-	ts.tv_sec = (time_t)(until / SECOND_NS);
-	ts.tv_nsec = (long)(until % SECOND_NS);
 	pthread_cond_timedwait(&b->reclaim_cond, &b->lock, &ts);
 }
 
@@ -758,7 +753,7 @@ static void round_of_reclaim(struct block *b)
 		doze(b, 1);
 		return;
 	}
-	set_throttle(b, block_now());
+	set_throttle(b, zclock_now());
 	ret = reclaim_chunk(b, &v);
 	if (ret && ret != -ECANCELED) {
 		note_failure(b, &v, ret);
@@ -777,7 +772,7 @@ void *reclaim_main(void *arg)
 
 	pthread_mutex_lock(&b->lock);
 	while (!b->stopping) {
-		if (!is_wanted(b, block_now()))
+		if (!is_wanted(b, zclock_now()))
 			doze(b, IDLE_SECONDS);
 		else
 			round_of_reclaim(b);

@@ -6,17 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "block_i.h"
-
-uint64_t block_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- lists ---- */
 
@@ -287,7 +278,7 @@ static void cut_starved(struct block *b)
 
 static void begin(struct block *b, struct block_io *io)
 {
-	b->last_use = block_now();
+	b->last_use = zclock_coarse();
 	if (io->op != BLOCK_READ && b->failed) {
 		io->error = -EROFS;
 		io->at = io->len;

@@ -11,7 +11,7 @@
 #include "block_i.h"
 
 /* A write ahead of the pointer waits this long for what belongs before it. */
-#define HOLD_NS		5000000u
+#define HOLD_NS		INT64_C(5000000)
 #define HOLD_PARTS	256u
 /* It may be this many times its own length ahead. */
 #define HOLD_DISTANCE	64u
@@ -118,14 +118,14 @@ static void write_end(struct block *b, struct part *p)
 static void hold(struct block *b, struct part *p)
 {
 	if (!p->deadline)
-		p->deadline = block_now() + HOLD_NS;
+		p->deadline = zclock_now() + HOLD_NS;
 	part_list_add(&p->chunk->held, p);
 	if (!b->nr_held++)
 		pthread_cond_signal(&b->commit_cond);
 }
 
 /* Take the held parts of c that `late` (a time) or the pointer allow now. */
-static void release_held(struct block *b, struct chunk *c, uint64_t now, uint32_t wp)
+static void release_held(struct block *b, struct chunk *c, int64_t now, uint32_t wp)
 {
 	struct part_list all = c->held;
 	struct part *p, *next;
@@ -145,9 +145,9 @@ static void release_held(struct block *b, struct chunk *c, uint64_t now, uint32_
 	}
 }
 
-uint64_t write_held_timeout(struct block *b, uint64_t now)
+int64_t write_held_timeout(struct block *b, int64_t now)
 {
-	uint64_t first = 0;
+	int64_t first = 0;
 	struct chunk *c;
 	struct part *p;
 	uint32_t i;
