@@ -159,7 +159,7 @@ static bool submit_part(struct fault *ft, struct zdev_io *io, int err, size_t le
 		.op = io->op, .fua = io->fua, .zno = io->zno, .pos = io->pos,
 		.iov = p->iov, .nr_iov = i, .done = part_done,
 		.bytes = len < io->bytes ? len : io->bytes,
-		.src_zno = io->src_zno, .src_pos = io->src_pos,
+		.src_zno = io->src_zno, .src_pos = io->src_pos, .share_only = io->share_only,
 	};
 	ft->next->ops->submit(ft->next, &p->io);
 	return true;

@@ -220,7 +220,8 @@ static int clone_data(struct image *img, uint32_t zno, uint64_t pos, uint32_t sr
 	ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
 	if (ret == -ENOSPC && image_make_room(img))
 		ret = clone_range(img->fd, from, img->fd, to, len, share_only, &done);
-	image_note_cached(img);
+	if (ret != -EOPNOTSUPP)
+		image_note_cached(img);
 	return ret;
 }
 
