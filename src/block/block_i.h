@@ -391,8 +391,19 @@ int commit_last(struct block *b);
 /* reclaim.c */
 void *reclaim_main(void *block);
 void reclaim_kick(struct block *b);
+
+/* reclaim-chunk.c */
+/* The chunk that costs least now. */
+struct victim {
+	uint32_t	chunk;
+	enum reclaim_kind kind;
+	uint64_t	cost;		/* blocks to copy, and a malus for recent use */
+};
+
 int reclaim_init(struct block *b);
 void reclaim_free(struct block *b);
+/* Do it, if the chunk is still as it was. Drops the lock on the way. 0 or -errno. */
+int reclaim_chunk(struct block *b, const struct victim *v);
 
 /* load.c: before any thread runs, no lock held. */
 /* Map, zones, weights of the winning set; what must be mended is noted. 0 or -errno with *e. */
