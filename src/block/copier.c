@@ -15,6 +15,7 @@
  * holds pieces that another one must have first.
  */
 #include "copier.h"
+#include "zonefsd/latch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -726,40 +727,20 @@ void copier_submit(struct copier *c, struct copier_job *job)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* One thread that waits for its job. */
-struct waiter {
-	pthread_mutex_t	lock;		/* guards done */
-	pthread_cond_t	cond;
-	bool		done;
-};
-
-static void wake_waiter(struct copier_job *job)
+static void put_latch(struct copier_job *job)
 {
-	struct waiter *w = job->owner;
-
-	/* Signalled under the lock: the waiter's stack is gone right after. */
-	pthread_mutex_lock(&w->lock);
-	w->done = true;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
+	zlatch_put(job->owner);
 }
 
 int copier_run(struct copier *c, struct copier_job *job)
 {
-	struct waiter w = {
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER,
-	};
+	struct zlatch latch;
 
-	job->done = wake_waiter;
-	job->owner = &w;
+	zlatch_init(&latch, 1);
+	job->done = put_latch;
+	job->owner = &latch;
 	copier_submit(c, job);
-	pthread_mutex_lock(&w.lock);
-	while (!w.done)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
-	pthread_cond_destroy(&w.cond);
-	pthread_mutex_destroy(&w.lock);
+	zlatch_wait(&latch);
 	return job->error;
 }
 

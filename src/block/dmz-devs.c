@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dmz_i.h"
+#include "zonefsd/latch.h"
 #include "zonefsd/units.h"
 
 #define REPORT_CHUNK	4096u	/* zones asked for at a time */
@@ -295,49 +296,29 @@ int dmz_set_write(struct dmz_devs *devs, uint32_t first_zone, uint32_t block, ui
 
 /* ---- flush ---- */
 
-/* One flush of every device, waited for together. */
-struct flush {
-	pthread_mutex_t	lock;		/* guards the rest */
-	pthread_cond_t	done;
-	uint32_t	left;
-	int		err;
-};
-
 static void flush_done(struct zdev_io *io)
 {
-	struct flush *f = io->owner;
-
-	/* Signalled under the lock: the waiter's stack is gone right after. */
-	pthread_mutex_lock(&f->lock);
-	if (io->result && (!f->err || io->result == -EOPNOTSUPP))
-		f->err = (int)io->result;
-	if (!--f->left)
-		pthread_cond_signal(&f->done);
-	pthread_mutex_unlock(&f->lock);
+	zlatch_put(io->owner);
 }
 
 int dmz_devs_flush(struct dmz_devs *devs)
 {
 	struct zdev_io io[DMZ_MAX_DEVS] = { 0 };
-	struct flush f = {
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.done = PTHREAD_COND_INITIALIZER,
-		.left = devs->nr,
-	};
+	struct zlatch latch;
 	uint32_t i;
+	int err = 0;
 
+	zlatch_init(&latch, devs->nr);
 	for (i = 0; i < devs->nr; i++) {
 		io[i].op = ZDEV_FLUSH;
 		io[i].zno = ZDEV_ALL_ZONES;
 		io[i].done = flush_done;
-		io[i].owner = &f;
+		io[i].owner = &latch;
 		zdev_submit(devs->dev[i].zdev, &io[i]);
 	}
-	pthread_mutex_lock(&f.lock);
-	while (f.left)
-		pthread_cond_wait(&f.done, &f.lock);
-	pthread_mutex_unlock(&f.lock);
-	pthread_cond_destroy(&f.done);
-	pthread_mutex_destroy(&f.lock);
-	return f.err;
+	zlatch_wait(&latch);
+	for (i = 0; i < devs->nr; i++)
+		if (io[i].result && (!err || io[i].result == -EOPNOTSUPP))
+			err = (int)io[i].result;
+	return err;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "emu_i.h"
+#include "zonefsd/latch.h"
 #include "powercut.h"
 
 /* Zones reported under one hold of the lock. */
@@ -47,12 +48,14 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 static ssize_t run_call(struct emu *emu, struct emu_call *call)
 {
 	struct zdev_io io = { .zno = call->zno, .priv = call };
-	struct zdev_waiter w;
+	struct zlatch latch;
 
 	if (!emu_queue_run(emu, &io)) {
-		zdev_waiter_init(&w, &io);
+		zlatch_init(&latch, 1);
+		io.done = zdev_put_latch;
+		io.owner = &latch;
 		emu_queue_add(emu, &io, true);
-		zdev_waiter_end(&w);
+		zlatch_wait(&latch);
 	}
 	return io.result;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "zdev_i.h"
+#include "zonefsd/latch.h"
 
 void zdev_complete(struct zdev_io *io, ssize_t result)
 {
@@ -42,43 +43,20 @@ void zdev_submit(struct zdev *dev, struct zdev_io *io)
 	dev->ops->submit(dev, io);
 }
 
-static void wake_waiter(struct zdev_io *io)
+void zdev_put_latch(struct zdev_io *io)
 {
-	struct zdev_waiter *w = io->owner;
-
-	/* Signalled under the lock: the waiter's stack is gone right after. */
-	pthread_mutex_lock(&w->lock);
-	w->done = true;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
-}
-
-void zdev_waiter_init(struct zdev_waiter *w, struct zdev_io *io)
-{
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->cond, NULL);
-	w->done = false;
-	io->done = wake_waiter;
-	io->owner = w;
-}
-
-void zdev_waiter_end(struct zdev_waiter *w)
-{
-	pthread_mutex_lock(&w->lock);
-	while (!w->done)
-		pthread_cond_wait(&w->cond, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	pthread_cond_destroy(&w->cond);
-	pthread_mutex_destroy(&w->lock);
+	zlatch_put(io->owner);
 }
 
 ssize_t zdev_run(struct zdev *dev, struct zdev_io *io)
 {
-	struct zdev_waiter w;
+	struct zlatch latch;
 
-	zdev_waiter_init(&w, io);
+	zlatch_init(&latch, 1);
+	io->done = zdev_put_latch;
+	io->owner = &latch;
 	zdev_submit(dev, io);
-	zdev_waiter_end(&w);
+	zlatch_wait(&latch);
 	return io->result;
 }
 

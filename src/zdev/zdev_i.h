@@ -29,14 +29,8 @@ struct zdev {
 /* Set io->result and call io->done. No lock may be held. */
 void zdev_complete(struct zdev_io *io, ssize_t result);
 
-/* A thread that waits for its io: after init it is submitted, end returns when it is done. */
-struct zdev_waiter {
-	pthread_mutex_t	lock;		/* guards done */
-	pthread_cond_t	cond;
-	bool		done;
-};
-void zdev_waiter_init(struct zdev_waiter *w, struct zdev_io *io);
-void zdev_waiter_end(struct zdev_waiter *w);
+/* A done() whose io's owner is a struct zlatch. */
+void zdev_put_latch(struct zdev_io *io);
 
 /* Log that `what` on zone zno (or ZDEV_ALL_ZONES) of path ended with ret, a -errno. */
 void zdev_log_failure(const struct zlog *log, const char *path, uint32_t zno,
