@@ -207,6 +207,9 @@ void zonefs_release(struct zonefs_file *file, struct zonefs_req *r);
 
 uint64_t zonefs_file_ino(const struct zonefs_file *file);
 
+/* Whether all its reads fail, for its zone is bad (Z7). Does not block. */
+bool zonefs_file_is_barred(struct zonefs_file *file);
+
 /*
  * Read up to len bytes at off into buf, which stays the caller's and must live
  * until done. flags: the descriptor's present open flags. Z7.

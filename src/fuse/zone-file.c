@@ -11,17 +11,6 @@
 
 /* ---- open and release ---- */
 
-/*
- * A file that nobody may read, for its zone is bad: the client must not answer
- * reads itself, by the size that it knows (Z7).
- */
-static bool is_barred(const struct freq *f)
-{
-	struct zonefs_attr attr;
-
-	return !zonefs_getattr(f->m->fs, f->ino, &attr) && !(attr.mode & 0777);
-}
-
 static void open_reply(struct freq *f, ssize_t result)
 {
 	struct handle *h = f->h;
@@ -59,7 +48,8 @@ static void open_done(struct zonefs_req *zr, ssize_t result)
 		freq_finish(f, result);
 		return;
 	}
-	h->barred = is_barred(f);
+	/* The client must not answer its reads itself, by the size that it knows (Z7). */
+	h->barred = zonefs_file_is_barred(h->file);
 	if (h->seq) {
 		freq_past_cancel(f);
 		pass_open(f);

@@ -170,3 +170,13 @@ void zonefs_read(struct zonefs_file *file, int flags, void *buf, size_t len,
 	r->step = read_start;
 	zonefs_req_run(r);
 }
+
+bool zonefs_file_is_barred(struct zonefs_file *file)
+{
+	bool barred;
+
+	zonefs_zone_lock(file->fs, file->zone);
+	barred = zonefs_zone_readable(file->zone) != 0;
+	zonefs_zone_unlock(file->fs, file->zone);
+	return barred;
+}
