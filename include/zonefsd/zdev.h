@@ -56,6 +56,8 @@ struct zdev_zone {
 	uint64_t	capacity;	/* usable bytes, <= size */
 	uint64_t	wp;		/* bytes from the zone start; FULL: the capacity;
 					 * ZDEV_WP_NONE: conventional, READONLY, OFFLINE */
+	uint64_t	said_wp_sect;	/* blk: what the device says, from the zone start, where
+					 * that tells nothing (FULL, READONLY, OFFLINE); or 0 */
 	uint64_t	resets;		/* since the device was made; 0 if unknown */
 	uint8_t		type;		/* enum blk_zone_type */
 	uint8_t		cond;		/* enum blk_zone_cond */
