@@ -61,6 +61,15 @@ static void open_done(struct zonefs_req *zr, ssize_t result)
 	freq_finish(f, 0);
 }
 
+/*
+ * O_TRUNC comes with the open, but the client does not say then whether the process has
+ * CAP_FSETID, as it does of other changes by clearing the bits itself.
+ */
+static int open_flags(fuse_req_t req, int flags)
+{
+	return fuse_req_ctx(req)->uid ? flags | ZONEFS_O_DROP_SUID : flags;
+}
+
 void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
@@ -86,7 +95,7 @@ void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	}
 	f->h = h;
 	f->zr.done = open_done;
-	zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
+	zonefs_open(m->fs, f->ino, open_flags(req, fi->flags), &h->file, &f->zr);
 	freq_submitted(f, true);
 }
 
