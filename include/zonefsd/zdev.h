@@ -46,6 +46,7 @@ struct zdev_info {
 	uint32_t	max_open;	/* 0: no limit */
 	uint32_t	max_active;	/* 0: no limit */
 	uint32_t	max_io;		/* bytes, largest single read or write */
+	uint32_t	max_command;	/* longer writes go to the medium in several; 0: none do */
 	bool		read_only;
 	bool		emulated;	/* has the emulation-only calls below */
 };
