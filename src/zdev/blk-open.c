@@ -164,9 +164,14 @@ void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock)
 	unsigned short max_sect = 0;
 	uint64_t v;
 
-	/* A mask; kernels before 6.0 do not tell, and want whole blocks. */
+	/*
+	 * A mask; kernels before 6.0 do not tell, and want whole blocks. So does null_blk,
+	 * though it says 511: of a block that goes on in another page it reads zeros.
+	 */
 	v = sysfs_number(rdev, "queue/dma_alignment", lblock - 1) + 1;
 	p->mem_align = zu_is_pow2(v) && v <= 4096 ? (uint32_t)v : 4096;
+	if (p->mem_align < lblock)
+		p->mem_align = lblock;
 
 	p->max_write = ZDEV_MAX_IO;
 	if (!ioctl(p->fd, BLKSECTGET, &max_sect) && max_sect &&
