@@ -10,7 +10,8 @@
  * and offsets that follow the files' sizes on these. After each step the results, the
  * attributes of the file, the figures of statfs, the positions of descriptors, the
  * counters (-k: the kernel's folder in /sys/fs/zonefs) and the data near the access
- * must agree; all data every 256 steps and at the end.
+ * must agree, from the page cache or every few steps without; all data every 256 steps
+ * and at the end.
  *
  * At the first difference it prints the step, both results and the last steps on
  * that file, and ends with status 1. To replay it: the same command on fresh devices
@@ -423,6 +424,8 @@ static void check_data(struct cmp *c, const struct op *op, int file, int64_t fro
 	for (int s = 0; s < NR_SIDES; s++) {
 		int fd = openat(c->root[s], c->file[file].name, O_RDONLY | O_CLOEXEC);
 
+		if (c->step % FRESH_EVERY == 0)
+			posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		n[s] = pread(fd, c->rbuf[s], to - from, from);
 		say(&r[s], "%s: read %lld at %lld: %zd %s", c->file[file].name,
 		    (long long)(to - from), (long long)from, n[s],

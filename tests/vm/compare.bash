@@ -70,7 +70,7 @@ compare()
 	mount_device "strict${opts:+,$opts}"
 	said=$(zcompare -s "$SEED" -n "$STEPS" ${COMPARE_OPTIONS:-} \
 		-k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT") || { echo "$said"; return 1; }
-	note "$(head -n 1 <<<"$said"): $BATS_TEST_DESCRIPTION${opts:+ ($opts)}"
+	note "$(grep -m 1 " steps" <<<"$said"): $BATS_TEST_DESCRIPTION${opts:+ ($opts)}"
 	echo "$STEPS" >>"$BATS_FILE_TMPDIR/steps"
 	umount "$KMNT"
 	umount_device
