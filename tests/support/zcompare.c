@@ -160,6 +160,31 @@ static bool names_are_checked(struct cmp *c, const struct op *op, const pair r)
 			      r[OURS].err == EINVAL || r[OURS].err == ENOTDIR);
 }
 
+/* Alike up to the first that failed; those behind it fail in both, not alike. */
+static bool follows_failed_aio(struct cmp *c, const struct op *op, const pair r)
+{
+	const char *at[NR_SIDES] = { r[KERNEL].text, r[OURS].text };
+	long first = 0, res[NR_SIDES];
+	char *end;
+
+	if (!is(op, "aio") || r[KERNEL].ret != r[OURS].ret)
+		return false;
+	while (*at[KERNEL] && *at[OURS]) {
+		for (int s = 0; s < NR_SIDES; s++) {
+			res[s] = strtol(at[s], &end, 10);
+			at[s] = end + 1;
+		}
+		if (!first && res[KERNEL] != res[OURS])
+			return false;
+		if (first && ((res[KERNEL] != first && res[KERNEL] != -EIO) ||
+			      (res[OURS] != first && res[OURS] != -EINVAL)))
+			return false;
+		if (!first && res[KERNEL] < 0)
+			first = res[KERNEL];
+	}
+	return first == -EOVERFLOW || first == -ETOOMANYREFS;
+}
+
 static const struct known {
 	const char	*what;
 	const char	*reason;
@@ -191,6 +216,9 @@ static const struct known {
 	  "checks permissions before the daemon is asked", user_is_refused },
 	{ "link or rename to a missing name, with more than one error", "likewise, VFS checks "
 	  "the kinds of both names before the daemon is asked", names_are_checked },
+	{ "what was submitted behind a write that met a zone limit", "the client ends each "
+	  "extending write before it sends the next, which then is not at the end",
+	  follows_failed_aio },
 };
 
 _Static_assert(ARRAY_SIZE(known) <= ARRAY_SIZE(((struct cmp *)NULL)->excused),
