@@ -22,9 +22,10 @@ static struct zonefs_req *read_end(struct zonefs_req *r, ssize_t result)
 	return zonefs_req_finish(r, result);
 }
 
+/* The page cache, which all but direct reads go through, knows one error (Z7). */
 static struct zonefs_req *read_recovered(struct zonefs_req *r)
 {
-	return read_end(r, r->result);
+	return read_end(r, r->flags & O_DIRECT || r->result == -ENOMEM ? r->result : -EIO);
 }
 
 /* Everything is there; unless a reset got between. */

@@ -122,3 +122,13 @@ same_reports()
 	same "$(size_of "$KMNT/seq/0")" 4096
 	kernel_umount
 }
+
+@test "a node that has another name than the device" {
+	make_nullb zone_nr_conv=3
+	mknod "$T/disk" b $(($(stat -c 0x%t "$DEV"))) $(($(stat -c 0x%T "$DEV")))
+	DEV=$T/disk
+	zonefsctl mkfs "$DEV"
+	mount_device strict
+	fill_direct "$MNT/seq/0" 8192
+	umount_device
+}
