@@ -371,7 +371,7 @@ void write_queue(struct block *b, struct part *p);
 void write_step(struct block *b, struct part *p);
 /* A zone is free: the writes of one chunk that wait for one are tried again. */
 void write_zone_free(struct block *b);
-/* None will come any more: they fail. */
+/* All that wait for one are tried again, or fail with err. */
 void write_wake_zone_waiters(struct block *b, int err);
 /* Out of the chunk's list: what waited for it may start. */
 void write_unqueue(struct block *b, struct part *p);

@@ -113,14 +113,20 @@ static void set_throttle(struct block *b, int64_t now)
 	copier_set_throttle(b->copier, (unsigned)percent);
 }
 
-/* Nothing can be freed, and nothing is on its way: whoever waits must be told. */
+/*
+ * Nothing can be freed, and nothing is on its way: whoever waits must be told. A
+ * zone that is free was given to a chunk whose writes did not take it.
+ */
 static void give_up(struct block *b)
 {
 	b->reclaim_asked = false;
 	b->reclaim_on = false;
-	if (!b->wait_zone.head || b->nr_leaving || b->commit_running)
+	if (!b->wait_zone.head)
 		return;
-	write_wake_zone_waiters(b, -ENOSPC);
+	if (random_free(b))
+		write_wake_zone_waiters(b, 0);
+	else if (!b->nr_leaving && !b->commit_running)
+		write_wake_zone_waiters(b, -ENOSPC);
 }
 
 static void doze(struct block *b, unsigned seconds)
