@@ -256,6 +256,7 @@ struct block {
 	pthread_cond_t	reclaim_cond;	/* wakes its thread */
 	struct copier	*copier;
 	bool		reclaim_asked;	/* until nothing is left */
+	bool		reclaim_ended;	/* nobody shall wait for it any more */
 	bool		reclaim_on;	/* few free zones were seen, until there are more */
 	struct copier_job *jobs;
 	unsigned	jobs_running;

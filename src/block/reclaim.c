@@ -119,7 +119,9 @@ static void set_throttle(struct block *b, int64_t now)
  */
 static void give_up(struct block *b)
 {
-	b->reclaim_asked = false;
+	/* What the next commit frees may be what another move needs. */
+	if (!b->nr_leaving)
+		b->reclaim_asked = false;
 	b->reclaim_on = false;
 	if (!b->wait_zone.head)
 		return;
@@ -211,7 +213,16 @@ int block_reclaim(struct block *b, bool wait)
 	reclaim_kick(b);
 	while (wait && b->reclaim_asked && !b->failed && !b->stopping)
 		pthread_cond_wait(&b->changed, &b->lock);
-	ret = b->failed;
+	ret = b->failed ? b->failed : b->reclaim_ended ? -EINTR : 0;
 	block_leave(b);
 	return ret;
+}
+
+void block_end_reclaim(struct block *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->reclaim_asked = false;
+	b->reclaim_ended = true;
+	pthread_cond_broadcast(&b->changed);
+	block_leave(b);
 }
