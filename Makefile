@@ -97,7 +97,7 @@ DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 		   esac)
 # For the virtual machine of part vm; its kernel is only unpacked, see tests/vm/fetch.
 DEPS_VM		:= $(if $(filter amd64,$(shell dpkg --print-architecture 2>/dev/null)),\
-		   qemu-system-x86 busybox-static kmod xz-utils)
+		   qemu-system-x86 busybox-static dmsetup kmod xz-utils)
 # Installs what is missing; without root, or without apt, says what that is.
 deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_VM)
 deps-build: DEPS = $(DEPS_BUILD)
@@ -125,7 +125,7 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash zshare zimpostor zcompare
+SUPPORT		:= zio zcrash zshare zimpostor zcompare zmodel
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
 $(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)
