@@ -144,12 +144,14 @@ check-unit check-bats check-valgrind check-tsan check-asan check-vm: check-%:
 stress:
 	@BUILD=$(BUILD)/check tests/run build stress
 # Figures against the raw backing file, and in a virtual machine, if there can be one,
-# against the kernel's zonefs; BENCH_SAVE=1 puts them in BENCHMARKS.md.
+# against the kernel's zonefs and dm-zoned; BENCH_SAVE=1 puts them in BENCHMARKS.md.
 bench: all support
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/dmz-bench
 bench-vm: all
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/dmz-bench
 
 # The zdev layer alone against a raw file: zdev-bench FOLDER.
 zdev-bench: $(BUILD)/bench/zdev-bench
