@@ -97,7 +97,7 @@ DEPS_TEST	+= $(shell . /etc/os-release 2>/dev/null; case "$$ID$$VERSION_ID" in \
 		   esac)
 # For the virtual machine of part vm; its kernel is only unpacked, see tests/vm/fetch.
 DEPS_VM		:= $(if $(filter amd64,$(shell dpkg --print-architecture 2>/dev/null)),\
-		   qemu-system-x86 busybox-static kmod xz-utils)
+		   qemu-system-x86 busybox-static dmsetup kmod xz-utils)
 # Installs what is missing; without root, or without apt, says what that is.
 deps: DEPS = $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_VM)
 deps-build: DEPS = $(DEPS_BUILD)
@@ -125,7 +125,7 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash zshare zblock zfsx zimpostor zcompare
+SUPPORT		:= zio zcrash zshare zblock zfsx zimpostor zcompare zmodel
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
 $(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)
@@ -144,12 +144,14 @@ check-unit check-bats check-valgrind check-tsan check-asan check-vm: check-%:
 stress:
 	@BUILD=$(BUILD)/check tests/run build stress
 # Figures against the raw backing file, and in a virtual machine, if there can be one,
-# against the kernel's zonefs; BENCH_SAVE=1 puts them in BENCHMARKS.md.
+# against the kernel's zonefs and dm-zoned; BENCH_SAVE=1 puts them in BENCHMARKS.md.
 bench: all support
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/dmz-bench
 bench-vm: all
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/dmz-bench
 
 # The zdev layer alone against a raw file: zdev-bench FOLDER.
 zdev-bench: $(BUILD)/bench/zdev-bench

@@ -17,7 +17,7 @@
 
 #include "block-rig.h"
 
-static uint64_t rng;
+static uint64_t rng, nr_crashes;
 static char context[256];
 
 static uint64_t rnd(uint64_t n)
@@ -352,6 +352,7 @@ static void crash(struct session *first, uint64_t events, enum rec_mood mood, un
 	snprintf(context + said, sizeof(context) - said, ", event %" PRIu64 " %s", events,
 		 rec_mood_names[mood]);
 	rig_watch(300, "%s", context);
+	nr_crashes++;
 	rec_build(first->rig.rec, events, mood, &rng, &img);
 	rig_from_image(&s.rig, &first->rig, &img);
 	rec_image_free(&img);
@@ -439,6 +440,7 @@ int main(int argc, char **argv)
 			if (!only || !strcmp(only, workloads[w].name))
 				run(seed + w * NR_SHAPES + d, &workloads[w], &shapes[d], points, stress);
 		}
+	printf("%" PRIu64 " power losses; ", nr_crashes);
 	printf("reclaim: %" PRIu64 " empty, %" PRIu64 " moved, %" PRIu64 " appended, %" PRIu64
 	       " merged, %" PRIu64 " rewritten; %" PRIu64 " commits\n", rig_totals.reclaim_empty,
 	       rig_totals.reclaim_move, rig_totals.reclaim_append, rig_totals.reclaim_merge,
