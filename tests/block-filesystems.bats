@@ -15,7 +15,7 @@ load block
 
 if [[ ${STRESS:-} ]]; then
 	: "${TREE_MB:=2048}" "${SECONDS_EACH:=600}"
-	GEOMETRY=(--capacity 5G --zone-size 32M --conv-zones 20)
+	GEOMETRY=(--capacity 5G --zone-size 8M --conv-zones 40)
 	BTRFS=()
 else
 	: "${TREE_MB:=100}" "${SECONDS_EACH:=10}"
