@@ -125,7 +125,7 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash zshare zimpostor zcompare zchurn
+SUPPORT		:= zio zcrash zshare zblock zfsx zimpostor zcompare zchurn
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
 $(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)
@@ -143,9 +143,13 @@ check-unit check-bats check-valgrind check-tsan check-asan check-vm: check-%:
 # Hours of crashes, big trees and parallel load.
 stress:
 	@BUILD=$(BUILD)/check tests/run build stress
-# Figures against the raw backing file; BENCH_SAVE=1 puts them in BENCHMARKS.md.
+# Figures against the raw backing file, and in a virtual machine, if there can be one,
+# against the kernel's zonefs; BENCH_SAVE=1 puts them in BENCHMARKS.md.
 bench: all support
 	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/bench/run
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
+bench-vm: all
+	@BUILD=$(BUILD) BENCH_SAVE=$(BENCH_SAVE) tests/vm/bench
 
 # The zdev layer alone against a raw file: zdev-bench FOLDER.
 zdev-bench: $(BUILD)/bench/zdev-bench
@@ -220,6 +224,6 @@ clean:
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
 .PHONY: all zdev-bench clean unit-tests FORCE support check check-unit check-bats check-valgrind \
-	check-tsan check-asan check-vm stress bench deps deps-build demo lint lint-headers lint-cppcheck \
+	check-tsan check-asan check-vm stress bench bench-vm deps deps-build demo lint lint-headers lint-cppcheck \
 	lint-tidy lint-shell lint-man install uninstall
 .SECONDARY:

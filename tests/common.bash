@@ -17,6 +17,10 @@ BUILD=$(cd "$BUILD" && pwd)
 PATH=$BUILD:$BUILD/support:$PATH:/usr/sbin:/sbin
 export PATH LC_ALL=C BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
 
+# A teardown may run without its setup, when a run is stopped at that moment: with
+# an empty T everything on the machine would be below "$T/".
+T=${BATS_TEST_TMPDIR:-/nonexistent}
+
 K=1024
 M=$((1024 * 1024))
 export K M
@@ -39,7 +43,7 @@ teardown()
 
 common_setup()
 {
-	T=$BATS_TEST_TMPDIR
+	T=${BATS_TEST_TMPDIR:?}
 	# Tests that become another user must be able to reach their files.
 	chmod 755 "$BATS_RUN_TMPDIR" "$T"
 	MNT=$T/mnt

@@ -117,6 +117,13 @@ setup()
 		map:8192,rw,shared
 }
 
+@test "Z11: what root may open without a permission bit maps as well" {
+	make_mount strict
+	fill_direct "$MNT/seq/0" 8192
+	chmod 0 "$MNT/seq/0"
+	expect "0 0 8192" zio "open:O_RDONLY:$MNT/seq/0" map:8192,r,shared check:0,8192
+}
+
 @test "Z11: a private map of a sequential file, also writable" {
 	make_mount strict
 	fill_direct "$MNT/seq/0" 8192

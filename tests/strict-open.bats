@@ -53,6 +53,23 @@ setup()
 	same "$(size_of "$MNT/seq/0")" 8192
 }
 
+@test "Z6: O_TRUNC takes the set-user-ID bit away, unless root asks" {
+	make_mount strict
+	fill_direct "$MNT/seq/0" 4096
+	chown 1000 "$MNT/seq/0"
+	chmod 6755 "$MNT/seq/0" "$MNT/seq/1"
+	expect "0 0" zio su:1000 "open:O_WRONLY,O_TRUNC:$MNT/seq/0"
+	same "$(mode_of "$MNT/seq/0")" 755
+	expect "0" zio "open:O_WRONLY,O_TRUNC:$MNT/seq/1"
+	same "$(mode_of "$MNT/seq/1")" 6755
+	# Nor by an open that fails, or truncates nothing.
+	chown 1000 "$MNT/cnv/0"
+	chmod 6755 "$MNT/cnv/0"
+	expect "0 EPERM" zio su:1000 "open:O_WRONLY,O_TRUNC:$MNT/cnv/0"
+	expect "0 0" zio su:1000 "open:O_WRONLY:$MNT/cnv/0"
+	same "$(mode_of "$MNT/cnv/0")" 6755
+}
+
 @test "Z6: a reset that fails makes the open fail and undoes the count" {
 	make_mount strict
 	fill_direct "$MNT/seq/0" 8192

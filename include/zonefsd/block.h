@@ -99,9 +99,12 @@ bool block_is_readonly(struct block *b);
 
 /*
  * Start reclaim by hand: as many random zones are freed as can be. With wait,
- * returns when nothing is left to do. 0, -EROFS, -EIO.
+ * returns when nothing is left to do. 0, -EROFS, -EIO, -EINTR (see below).
  */
 int block_reclaim(struct block *b, bool wait);
+
+/* The disk is about to be closed: whoever waits for reclaim by hand waits no longer. */
+void block_end_reclaim(struct block *b);
 
 /* Figures, each since the open or as of now. */
 struct block_stats {

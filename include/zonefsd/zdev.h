@@ -46,6 +46,7 @@ struct zdev_info {
 	uint32_t	max_open;	/* 0: no limit */
 	uint32_t	max_active;	/* 0: no limit */
 	uint32_t	max_io;		/* bytes, largest single read or write */
+	uint32_t	max_command;	/* longer writes go to the medium in several; 0: none do */
 	bool		read_only;
 	bool		emulated;	/* has the emulation-only calls below */
 };
@@ -56,6 +57,8 @@ struct zdev_zone {
 	uint64_t	capacity;	/* usable bytes, <= size */
 	uint64_t	wp;		/* bytes from the zone start; FULL: the capacity;
 					 * ZDEV_WP_NONE: conventional, READONLY, OFFLINE */
+	uint64_t	said_wp_sect;	/* blk: what the device says, from the zone start, where
+					 * that tells nothing (FULL, READONLY, OFFLINE); or 0 */
 	uint64_t	resets;		/* since the device was made; 0 if unknown */
 	uint8_t		type;		/* enum blk_zone_type */
 	uint8_t		cond;		/* enum blk_zone_cond */

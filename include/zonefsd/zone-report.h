@@ -12,7 +12,7 @@
 /*
  * Format a zone as `blkzone report` does, without newline, numbers in sectors.
  * A full zone shows its length as the write pointer, as SCSI and NVMe devices
- * report it; a zone without one shows 0. Returns buf.
+ * report it; a zone without one shows 0, or what the device says. Returns buf.
  */
 char *zone_report_line(const struct zdev_zone *z, char *buf, size_t len);
 

@@ -191,9 +191,12 @@ struct zonefs_req {
 	bool		recovering;	/* has met an error, can no longer be cancelled */
 };
 
+/* With O_TRUNC: not a process that may leave the set-user-ID bit. None of open(2)'s. */
+#define ZONEFS_O_DROP_SUID	(1 << 30)
+
 /*
  * Open ino with open(2) flags (access mode, O_TRUNC, O_APPEND, O_DIRECT,
- * O_SYNC, O_DSYNC), rules Z6 and Z13. On result 0 *file is set and owned by
+ * O_SYNC, O_DSYNC) or the above, rules Z6 and Z13. On result 0 *file is set and owned by
  * the caller until zonefs_release.
  */
 void zonefs_open(struct zonefs *fs, uint64_t ino, int flags,
@@ -206,6 +209,9 @@ void zonefs_flush(struct zonefs_file *file, struct zonefs_req *r);
 void zonefs_release(struct zonefs_file *file, struct zonefs_req *r);
 
 uint64_t zonefs_file_ino(const struct zonefs_file *file);
+
+/* Whether all its reads fail, for its zone is bad (Z7). Does not block. */
+bool zonefs_file_is_barred(struct zonefs_file *file);
 
 /*
  * Read up to len bytes at off into buf, which stays the caller's and must live

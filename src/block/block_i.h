@@ -256,6 +256,7 @@ struct block {
 	pthread_cond_t	reclaim_cond;	/* wakes its thread */
 	struct copier	*copier;
 	bool		reclaim_asked;	/* until nothing is left */
+	bool		reclaim_ended;	/* nobody shall wait for it any more */
 	bool		reclaim_on;	/* few free zones were seen, until there are more */
 	struct copier_job *jobs;
 	unsigned	jobs_running;
@@ -371,7 +372,7 @@ void write_queue(struct block *b, struct part *p);
 void write_step(struct block *b, struct part *p);
 /* A zone is free: the writes of one chunk that wait for one are tried again. */
 void write_zone_free(struct block *b);
-/* None will come any more: they fail. */
+/* All that wait for one are tried again, or fail with err. */
 void write_wake_zone_waiters(struct block *b, int err);
 /* Out of the chunk's list: what waited for it may start. */
 void write_unqueue(struct block *b, struct part *p);

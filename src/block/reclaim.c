@@ -113,14 +113,22 @@ static void set_throttle(struct block *b, int64_t now)
 	copier_set_throttle(b->copier, (unsigned)percent);
 }
 
-/* Nothing can be freed, and nothing is on its way: whoever waits must be told. */
+/*
+ * Nothing can be freed, and nothing is on its way: whoever waits must be told. A
+ * zone that is free was given to a chunk whose writes did not take it.
+ */
 static void give_up(struct block *b)
 {
-	b->reclaim_asked = false;
+	/* What the next commit frees may be what another move needs. */
+	if (!b->nr_leaving)
+		b->reclaim_asked = false;
 	b->reclaim_on = false;
-	if (!b->wait_zone.head || b->nr_leaving || b->commit_running)
+	if (!b->wait_zone.head)
 		return;
-	write_wake_zone_waiters(b, -ENOSPC);
+	if (random_free(b))
+		write_wake_zone_waiters(b, 0);
+	else if (!b->nr_leaving && !b->commit_running)
+		write_wake_zone_waiters(b, -ENOSPC);
 }
 
 static void doze(struct block *b, unsigned seconds)
@@ -205,7 +213,16 @@ int block_reclaim(struct block *b, bool wait)
 	reclaim_kick(b);
 	while (wait && b->reclaim_asked && !b->failed && !b->stopping)
 		pthread_cond_wait(&b->changed, &b->lock);
-	ret = b->failed;
+	ret = b->failed ? b->failed : b->reclaim_ended ? -EINTR : 0;
 	block_leave(b);
 	return ret;
+}
+
+void block_end_reclaim(struct block *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->reclaim_asked = false;
+	b->reclaim_ended = true;
+	pthread_cond_broadcast(&b->changed);
+	block_leave(b);
 }

@@ -181,6 +181,22 @@ static void wait_for_zone(struct block *b, struct part *p)
 		commit_kick(b);
 }
 
+/* The writes of c that wait for a zone are tried again. */
+static void stop_waiting(struct block *b, struct chunk *c)
+{
+	struct part_list all = b->wait_zone;
+	struct part *p, *next;
+
+	if (!c->want_zone)
+		return;
+	c->want_zone = 0;
+	part_list_init(&b->wait_zone);
+	for (p = all.head; p; p = next) {
+		next = p->next;
+		part_list_add(p->chunk == c ? &b->ready : &b->wait_zone, p);
+	}
+}
+
 /*
  * A zone costs a whole chunk's copying: it goes where most writes wait. Now and
  * then to the one that has waited longest, so that none waits for ever.
@@ -189,23 +205,17 @@ static void wait_for_zone(struct block *b, struct part *p)
 
 void write_zone_free(struct block *b)
 {
-	struct part_list all = b->wait_zone;
-	struct part *p, *next;
 	struct chunk *best;
+	struct part *p;
 
-	if (!all.head)
+	if (!b->wait_zone.head)
 		return;
-	best = all.head->chunk;
+	best = b->wait_zone.head->chunk;
 	if (b->nr_given++ % OLDEST_EVERY)
-		for (p = all.head; p; p = p->next)
+		for (p = b->wait_zone.head; p; p = p->next)
 			if (p->chunk->want_zone > best->want_zone)
 				best = p->chunk;
-	part_list_init(&b->wait_zone);
-	best->want_zone = 0;
-	for (p = all.head; p; p = next) {
-		next = p->next;
-		part_list_add(p->chunk == best ? &b->ready : &b->wait_zone, p);
-	}
+	stop_waiting(b, best);
 }
 
 void write_wake_zone_waiters(struct block *b, int err)
@@ -285,6 +295,7 @@ static bool choose(struct block *b, struct part *p)
 			return false;
 		}
 		map_set(b, c->no, dz, DMZ_NONE);
+		stop_waiting(b, c);
 	}
 	p->zone = dz;
 	p->other = bz;
@@ -306,6 +317,8 @@ static bool choose(struct block *b, struct part *p)
 			return false;
 		}
 		map_set(b, c->no, dz, bz);
+		/* Reclaim of the chunk would wait for them, and they for reclaim. */
+		stop_waiting(b, c);
 	}
 	p->zone = bz;
 	p->other = dz;

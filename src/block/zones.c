@@ -162,6 +162,8 @@ void zone_free(struct block *b, uint32_t zone)
 	else
 		zone_list_push(b, &b->free_random, zone);
 	write_zone_free(b);
+	if (b->reclaim_asked)
+		reclaim_kick(b);
 }
 
 /* ---- the map ---- */

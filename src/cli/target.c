@@ -253,6 +253,9 @@ static bool parse_zone(const char *line, struct zdev_zone *z)
 	z->cond = cond;
 	z->type = type;
 	z->wp = ZDEV_WP_NONE;
+	if (cond == BLK_ZONE_COND_FULL || cond == BLK_ZONE_COND_READONLY ||
+	    cond == BLK_ZONE_COND_OFFLINE)
+		z->said_wp_sect = wp;
 	if (cond == BLK_ZONE_COND_FULL)
 		z->wp = z->capacity;
 	else if (type != BLK_ZONE_TYPE_CONVENTIONAL && cond != BLK_ZONE_COND_READONLY &&

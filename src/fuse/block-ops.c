@@ -118,6 +118,13 @@ static int disk_start(struct mnt *m, struct zerr *e)
 	return ret ? ret : open_block(m, e);
 }
 
+/* Reclaim by hand may have long to go. */
+static void disk_stop(struct mnt *m)
+{
+	if (m->disk && m->disk->b)
+		block_end_reclaim(m->disk->b);
+}
+
 static int disk_close(struct mnt *m)
 {
 	int ret;
@@ -306,6 +313,7 @@ const struct format disk_format = {
 	.name		= "dm-zoned",
 	.block		= true,
 	.open		= disk_start,
+	.stop		= disk_stop,
 	.close		= disk_close,
 	.init		= disk_init,
 	.getattr	= disk_getattr,

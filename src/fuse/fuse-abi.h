@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What of the kernel's FUSE protocol libfuse does not offer us: passthrough,
- * protocol 7.40, Linux 6.9; parallel direct writes, 7.39. Header files of older systems lack it, so the few
- * numbers stand here.
+ * protocol 7.40, Linux 6.9; parallel direct writes, 7.39. Header files of older
+ * systems lack them, so the few numbers stand here.
  */
 #ifndef FUSE_ABI_H
 #define FUSE_ABI_H

@@ -356,7 +356,7 @@ struct handle {
 	int		flags;		/* of open(2) */
 	bool		seq;
 	bool		writable;
-	bool		barred;		/* nobody may read it, see zone-file.c */
+	bool		barred;		/* all reads fail, from the open on */
 	atomic_uint	seen;		/* the disk's late errors that it was told of */
 	enum io_mode	mode;		/* constant once the open is answered */
 	atomic_bool	settled;	/* the kernel has used it: its open is over */

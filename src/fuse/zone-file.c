@@ -11,17 +11,6 @@
 
 /* ---- open and release ---- */
 
-/*
- * A file that nobody may read, for its zone is bad: the client must not answer
- * reads itself, by the size that it knows (Z7).
- */
-static bool is_barred(const struct freq *f)
-{
-	struct zonefs_attr attr;
-
-	return !zonefs_getattr(f->m->fs, f->ino, &attr) && !(attr.mode & 0777);
-}
-
 static void open_reply(struct freq *f, ssize_t result)
 {
 	struct handle *h = f->h;
@@ -59,7 +48,8 @@ static void open_done(struct zonefs_req *zr, ssize_t result)
 		freq_finish(f, result);
 		return;
 	}
-	h->barred = is_barred(f);
+	/* The client must not answer its reads itself, by the size that it knows (Z7). */
+	h->barred = zonefs_file_is_barred(h->file);
 	if (h->seq) {
 		freq_past_cancel(f);
 		pass_open(f);
@@ -69,6 +59,15 @@ static void open_done(struct zonefs_req *zr, ssize_t result)
 	handle_set_mode(m, h, h->barred ? IO_DIRECT : IO_CACHED);
 	pthread_mutex_unlock(&m->lock);
 	freq_finish(f, 0);
+}
+
+/*
+ * O_TRUNC comes with the open, but the client does not say then whether the process has
+ * CAP_FSETID, as it does of other changes by clearing the bits itself.
+ */
+static int open_flags(fuse_req_t req, int flags)
+{
+	return fuse_req_ctx(req)->uid ? flags | ZONEFS_O_DROP_SUID : flags;
 }
 
 void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
@@ -96,7 +95,7 @@ void zone_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	}
 	f->h = h;
 	f->zr.done = open_done;
-	zonefs_open(m->fs, f->ino, fi->flags, &h->file, &f->zr);
+	zonefs_open(m->fs, f->ino, open_flags(req, fi->flags), &h->file, &f->zr);
 	freq_submitted(f, true);
 }
 

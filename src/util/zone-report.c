@@ -32,11 +32,13 @@ const char *zone_report_type(uint8_t type)
 	}
 }
 
-static uint64_t shown_wp(const struct zdev_zone *z)
+static uint64_t shown_wp_sect(const struct zdev_zone *z)
 {
+	if (z->said_wp_sect)
+		return z->said_wp_sect;
 	if (z->cond == BLK_ZONE_COND_FULL)
-		return z->size;
-	return z->wp == ZDEV_WP_NONE ? 0 : z->wp;
+		return zu_bytes_to_sect(z->size);
+	return z->wp == ZDEV_WP_NONE ? 0 : zu_bytes_to_sect(z->wp);
 }
 
 char *zone_report_line(const struct zdev_zone *z, char *buf, size_t len)
@@ -46,7 +48,7 @@ char *zone_report_line(const struct zdev_zone *z, char *buf, size_t len)
 		 "  start: 0x%09" PRIx64 ", len 0x%06" PRIx64 ", cap 0x%06" PRIx64
 		 ", wptr 0x%06" PRIx64 " reset:0 non-seq:0, zcond:%2u(%s) [type: %u(%s)]",
 		 zu_bytes_to_sect(z->start), zu_bytes_to_sect(z->size),
-		 zu_bytes_to_sect(z->capacity), zu_bytes_to_sect(shown_wp(z)),
+		 zu_bytes_to_sect(z->capacity), shown_wp_sect(z),
 		 z->cond, zone_report_cond(z->cond),
 		 z->type, zone_report_type(z->type));
 	return buf;

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <libmount/libmount.h>
 #include <libzbd/zbd.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,29 @@ static uint64_t sysfs_number(dev_t rdev, const char *name, uint64_t otherwise)
 		v = otherwise;
 	fclose(f);
 	return v;
+}
+
+/*
+ * libzbd finds a device in sysfs by the name of its node, and some nodes have another
+ * than the kernel's: those of device-mapper without udev. path, or the kernel's node.
+ */
+static void own_node(dev_t rdev, const char *path, char node[PATH_MAX])
+{
+	char uevent[128], line[PATH_MAX], name[128] = "";
+	struct stat st;
+	FILE *f;
+
+	sysfs_path(rdev, "uevent", uevent);
+	f = fopen(uevent, "re");
+	while (f && !*name && fgets(line, sizeof(line), f))
+		if (sscanf(line, "DEVNAME=%127s", name) != 1)
+			*name = '\0';
+	if (f)
+		fclose(f);
+	snprintf(node, PATH_MAX, "/dev/%s", name);
+	if (!*name || !strcmp(name, basename(path)) || stat(node, &st) ||
+	    !S_ISBLK(st.st_mode) || st.st_rdev != rdev)
+		snprintf(node, PATH_MAX, "%s", path);
 }
 
 /* ---- who uses it ---- */
@@ -164,9 +188,14 @@ void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock)
 	unsigned short max_sect = 0;
 	uint64_t v;
 
-	/* A mask; kernels before 6.0 do not tell, and want whole blocks. */
+	/*
+	 * A mask; kernels before 6.0 do not tell, and want whole blocks. So does null_blk,
+	 * though it says 511: of a block that goes on in another page it reads zeros.
+	 */
 	v = sysfs_number(rdev, "queue/dma_alignment", lblock - 1) + 1;
 	p->mem_align = zu_is_pow2(v) && v <= 4096 ? (uint32_t)v : 4096;
+	if (p->mem_align < lblock)
+		p->mem_align = lblock;
 
 	p->max_write = ZDEV_MAX_IO;
 	if (!ioctl(p->fd, BLKSECTGET, &max_sect) && max_sect &&
@@ -183,11 +212,13 @@ void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock)
 static int open_zbd(struct blk_params *p, dev_t rdev, struct zerr *e)
 {
 	struct zbd_info info;
+	char node[PATH_MAX];
 	uint64_t size;
 
+	own_node(rdev, p->path, node);
 	zbd_set_log_level(ZBD_LOG_NONE);
 	errno = EIO;
-	p->fd = zbd_open(p->path, (p->read_only ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC,
+	p->fd = zbd_open(node, (p->read_only ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC,
 			 NULL);
 	if (p->fd < 0)
 		return zerr_errno(e, errno, "%s", p->path);

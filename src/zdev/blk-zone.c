@@ -190,6 +190,19 @@ static void describe(const struct blk *b, uint32_t zno, struct zdev_zone *zone)
 		zone->wp = ZDEV_WP_NONE;
 }
 
+/* For people to read: null_blk's full zone may end at its capacity, others' at its length. */
+static bool pointer_tells_nothing(uint8_t cond)
+{
+	return cond == BLK_ZONE_COND_FULL || cond == BLK_ZONE_COND_READONLY ||
+		cond == BLK_ZONE_COND_OFFLINE;
+}
+
+/* All ones less the start, often: signed, since libzbd's bytes lack their top bits. */
+static uint64_t said_wp_sect(const struct zbd_zone *zz)
+{
+	return (uint64_t)((int64_t)(zz->wp - zz->start) >> ZU_SECT_SHIFT);
+}
+
 /* What is known of one zone will do, unless it is in doubt. */
 static bool report_known(struct blk *b, uint32_t zno, struct zdev_zone *zone)
 {
@@ -197,7 +210,8 @@ static bool report_known(struct blk *b, uint32_t zno, struct zdev_zone *zone)
 	bool known;
 
 	pthread_mutex_lock(&b->lock);
-	known = !z->stale && z->cond != BLK_ZONE_COND_IMP_OPEN;
+	known = !z->stale && z->cond != BLK_ZONE_COND_IMP_OPEN &&
+		!pointer_tells_nothing(z->cond);
 	if (known)
 		describe(b, zno, zone);
 	pthread_mutex_unlock(&b->lock);
@@ -224,6 +238,9 @@ static int settle(struct blk *b, uint32_t zno, uint32_t nr, const struct zbd_zon
 		if (!fault && z->seq == seq[i] && !(seq[i] & 1))
 			adopt(z, &zz[i]);
 		describe(b, zno + i, &zones[i]);
+		if (blk_is_seq(b, zno + i) && z->cond == zz[i].cond &&
+		    pointer_tells_nothing(z->cond))
+			zones[i].said_wp_sect = said_wp_sect(&zz[i]);
 	}
 	pthread_mutex_unlock(&b->lock);
 	if (!fault)

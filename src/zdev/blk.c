@@ -120,6 +120,7 @@ static void fill_info(struct blk *b)
 		.max_open = b->p.max_open,
 		.max_active = b->p.max_active,
 		.max_io = ZDEV_MAX_IO,
+		.max_command = b->p.max_write,
 		.read_only = b->p.read_only,
 		.emulated = b->p.is_file,
 	};

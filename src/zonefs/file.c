@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "zonefs_i.h"
 
@@ -190,13 +191,28 @@ static struct zonefs_req *open_undo(struct zonefs_req *r, int err)
 	return undo_closed(r);
 }
 
+/* As VFS does for a truncation. A set-group-ID bit without execution says nothing. */
+static bool drop_suid(struct zonefs_zone *z)
+{
+	uint16_t bits = S_ISUID | (z->mode & S_IXGRP ? S_ISGID : 0);
+	bool dropped = z->mode & bits;
+
+	z->mode &= (uint16_t)~bits;
+	return dropped;
+}
+
 static struct zonefs_req *open_truncated(struct zonefs_req *r)
 {
+	bool dropped;
+
 	if (r->result < 0)
 		return open_undo(r, (int)r->result);
 	zonefs_zone_lock(r->fs, r->zone);
 	zonefs_zone_touch(r->fs, r->zone);
+	dropped = r->flags & ZONEFS_O_DROP_SUID && drop_suid(r->zone);
 	zonefs_zone_unlock(r->fs, r->zone);
+	if (dropped)
+		zonefs_attr_changed(r->fs, r->zone);
 	return open_succeed(r);
 }
 

@@ -22,9 +22,10 @@ static struct zonefs_req *read_end(struct zonefs_req *r, ssize_t result)
 	return zonefs_req_finish(r, result);
 }
 
+/* The page cache, which all but direct reads go through, knows one error (Z7). */
 static struct zonefs_req *read_recovered(struct zonefs_req *r)
 {
-	return read_end(r, r->result);
+	return read_end(r, r->flags & O_DIRECT || r->result == -ENOMEM ? r->result : -EIO);
 }
 
 /* Everything is there; unless a reset got between. */
@@ -169,4 +170,14 @@ void zonefs_read(struct zonefs_file *file, int flags, void *buf, size_t len,
 	r->flags = flags;
 	r->step = read_start;
 	zonefs_req_run(r);
+}
+
+bool zonefs_file_is_barred(struct zonefs_file *file)
+{
+	bool barred;
+
+	zonefs_zone_lock(file->fs, file->zone);
+	barred = zonefs_zone_readable(file->zone) != 0;
+	zonefs_zone_unlock(file->fs, file->zone);
+	return barred;
 }

@@ -126,9 +126,22 @@ static struct zonefs_req *written(struct zonefs_req *r)
 	return zonefs_flush_zone(r, synced);
 }
 
+/*
+ * The kernel cuts a large write itself. What is behind a piece that fails waits for the
+ * zone, is given up with EIO, and that is what all of the write returns.
+ */
+static struct zonefs_req *strict_written(struct zonefs_req *r)
+{
+	uint32_t max = r->fs->info->max_command;
+
+	if ((r->result == -EOVERFLOW || r->result == -ETOOMANYREFS) && max && r->len > max)
+		r->result = -EIO;
+	return written(r);
+}
+
 static struct zonefs_req *append(struct zonefs_req *r)
 {
-	return zonefs_append(r, written);
+	return zonefs_append(r, r->fs->strict ? strict_written : written);
 }
 
 /* The first bytes were staged, the rest was not, for lack of room somewhere. */

@@ -205,12 +205,26 @@ static void run_close(struct cmp *c, enum side s, const struct op *op, struct re
 		c->slot[op->slot].fd[s] = -1;
 }
 
-static void choose_rw(struct cmp *c, struct op *op)
+/* What is asked of this descriptor fails, wherever in the file. */
+static bool in_vain(const struct cmp *c, const struct op *op, int needs)
+{
+	int flags = op->slot < 0 ? 0 : c->slot[op->slot].flags;
+	int mode = flags & O_ACCMODE;
+
+	if (op->slot < 0 || op->file < 0 || (mode != needs && mode != O_RDWR))
+		return true;
+	return needs == O_WRONLY && c->file[op->file].seq && !(flags & O_DIRECT);
+}
+
+/* On a descriptor that is open for it most of the time; needs: O_RDONLY or O_WRONLY. */
+static void choose_rw(struct cmp *c, struct op *op, int needs)
 {
 	const struct file *f;
 	bool direct;
 
 	choose_slot(c, op);
+	for (int tries = 0; tries < 3 && in_vain(c, op, needs); tries++)
+		choose_slot(c, op);
 	f = file_of(c, op);
 	direct = op->slot >= 0 && c->slot[op->slot].flags & O_DIRECT;
 	op->at = percent(c, 75);
@@ -248,7 +262,7 @@ static void choose_write(struct cmp *c, struct op *op)
 {
 	static const int rwf[] = { RWF_DSYNC, RWF_SYNC, RWF_APPEND, RWF_APPEND, RWF_NOWAIT };
 
-	choose_rw(c, op);
+	choose_rw(c, op, O_WRONLY);
 	if (percent(c, 12))
 		op->rwf = rwf[below(c, ARRAY_SIZE(rwf))];
 	if (op->rwf & RWF_APPEND ||
@@ -260,7 +274,7 @@ static void choose_write(struct cmp *c, struct op *op)
 
 static void choose_read(struct cmp *c, struct op *op)
 {
-	choose_rw(c, op);
+	choose_rw(c, op, O_RDONLY);
 	if (percent(c, 60))
 		op->off = below(c, file_of(c, op)->size / 512 + 2) * 512;
 	if (percent(c, 3))
@@ -315,7 +329,7 @@ static void mind_aio_append(struct cmp *c, struct op *op)
 
 static void choose_aio(struct cmp *c, struct op *op)
 {
-	choose_rw(c, op);
+	choose_rw(c, op, O_WRONLY);
 	op->nvec = 1 + below(c, NR_AIO);
 	op->mis = 0;
 	op->len = (1 + below(c, 16)) * file_of(c, op)->bs;

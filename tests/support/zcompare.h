@@ -14,6 +14,8 @@
 #define NR_AIO		6
 #define NR_PAST		4096		/* steps remembered for the report */
 #define NR_SHOWN	16		/* of them shown */
+#define ALL_EVERY	256		/* steps, then all data are compared */
+#define FRESH_EVERY	4		/* steps, then data are read from the device */
 #define BUF_BYTES	(9u << 20)
 #define MAX_WRITE	(1u << 20)	/* of one FUSE request */
 #define USER		1000

@@ -242,6 +242,10 @@ static void bad_zones_are_left_alone(void)
 	CHECK_EQ(zdev_pwrite(dev, 2, 0, pattern, BS), -EIO);
 	CHECK_EQ(zone(dev, 2).cond, BLK_ZONE_COND_OFFLINE);
 	CHECK_EQ(zdev_pread(dev, 2, 0, back, BS), -EIO);
+	/* All ones, as devices say, and what libzbd makes of it in bytes. */
+	fake_set(2, BLK_ZONE_COND_OFFLINE, (UINT64_MAX << 9) - 2 * ZONE);
+	CHECK(zone(dev, 2).said_wp_sect == UINT64_MAX - 2 * ZONE / 512);
+	CHECK(zone(dev, 2).wp == ZDEV_WP_NONE);
 	CHECK_EQ(zdev_close(dev), 0);
 }
 

@@ -408,6 +408,26 @@ static void test_cut_write_fails(void)
 	teardown(&v);
 }
 
+/* Z8, 15. */
+static void test_limits_of_the_device(void)
+{
+	static const int errs[] = { EOVERFLOW, ETOOMANYREFS, EIO };
+	struct zonefs_file *f;
+	struct env v;
+
+	setup(&v, "strict,errors=repair");
+	((struct zdev_info *)zdev_info(v.dev))->max_command = 2 * BS;
+	f = must_open(&v, SEQ(0), STRICT_W);
+	for (int i = 0; i < 3; i++) {
+		t_fault(&v, ZDEV_WRITE, SEQ(0), errs[i], 2, 0);
+		CHECK_EQ(put(f, STRICT_W, 2 * BS, 0, 5), -errs[i]);
+		CHECK_EQ(put(f, STRICT_W, 3 * BS, 0, 5), -EIO);
+	}
+	CHECK_EQ(put(f, STRICT_W, 3 * BS, 0, 5), 3 * BS);
+	CHECK_EQ(t_close(f), 0);
+	teardown(&v);
+}
+
 static void test_write_needs_write_access(void)
 {
 	struct zonefs_file *f;
@@ -623,6 +643,7 @@ int main(void)
 	RUN(test_cut_write);
 	RUN(test_cut_write_without_its_rest);
 	RUN(test_cut_write_fails);
+	RUN(test_limits_of_the_device);
 	RUN(test_write_needs_write_access);
 	RUN(test_fsync);
 	RUN(test_truncate_sequential);

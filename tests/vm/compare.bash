@@ -16,6 +16,18 @@ SYSFS=/sys/fs/zonefs
 # Each sequence takes as long as it takes.
 export BATS_TEST_TIMEOUT=$((STEPS > 900 ? STEPS : 900))
 
+# note TEXT: for tests/run to print, although nothing failed.
+note()
+{
+	echo "# note: $*" >&3
+}
+
+teardown_file()
+{
+	[[ ! -e $BATS_FILE_TMPDIR/steps ]] ||
+		note "$(awk '{ n += $1 } END { print n }' "$BATS_FILE_TMPDIR/steps") steps in all"
+}
+
 # twins MAKER ARGUMENT...: two devices alike, KDEV and DEV.
 twins()
 {
@@ -52,11 +64,14 @@ format_twins()
 # compare [OPTIONS]: mount both with these options, compare, unmount both.
 compare()
 {
-	local opts=${1:-}
+	local opts=${1:-} said
 
 	mount -t zonefs ${opts:+-o "$opts"} "$KDEV" "$KMNT"
 	mount_device "strict${opts:+,$opts}"
-	zcompare -s "$SEED" -n "$STEPS" ${COMPARE_OPTIONS:-} -k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT"
+	said=$(zcompare -s "$SEED" -n "$STEPS" ${COMPARE_OPTIONS:-} \
+		-k "$SYSFS/${KDEV#/dev/}" "$KMNT" "$MNT") || { echo "$said"; return 1; }
+	note "$(grep -m 1 " steps" <<<"$said"): $BATS_TEST_DESCRIPTION${opts:+ ($opts)}"
+	echo "$STEPS" >>"$BATS_FILE_TMPDIR/steps"
 	umount "$KMNT"
 	umount_device
 	SEED=$((SEED + 1))
