@@ -125,7 +125,7 @@ demo: deps-build
 	@BUILD=$(BUILD) tests/demo.sh
 
 # What the bats suites call: system calls and crashes from the shell.
-SUPPORT		:= zio zcrash zshare zblock zfsx zimpostor zcompare zmodel
+SUPPORT		:= zio zcrash zshare zblock zfsx zimpostor zcompare zmodel zchurn
 support: $(SUPPORT:%=$(BUILD)/support/%)
 $(BUILD)/tests/support/zimpostor.o: EXTRA = $(call pkgcflags,fuse3)
 $(BUILD)/support/zimpostor: LDLIBS += $(call pkglibs,fuse3)

@@ -21,21 +21,10 @@ setup()
 	mkdir "$T/fs"
 }
 
-# Loop devices of a mount that is gone have no path below $T any more.
 teardown()
 {
-	[[ -z ${LOOP:-} || ! -e /sys/block/${LOOP#/dev/}/loop/backing_file ]] || {
-		umount -l "$LOOP" 2>/dev/null
-		losetup -d "$LOOP"
-	}
+	detach_rest
 	common_teardown
-}
-
-# attach ARGUMENT...: prints nothing, sets $LOOP.
-attach()
-{
-	LOOP=$(zonefs-losetup "$@")
-	[[ -b $LOOP ]]
 }
 
 queue()
@@ -60,16 +49,6 @@ make_tree()
 same_tree()
 {
 	diff -r --no-dereference "$1" "$2"
-}
-
-# check_fs TYPE: fsck finds nothing.
-check_fs()
-{
-	case $1 in
-	ext4) fsck.ext4 -fn "$LOOP" ;;
-	xfs) xfs_repair -n "$LOOP" ;;
-	btrfs) btrfs check "$LOOP" ;;
-	esac
 }
 
 # fs_survives TYPE: filled, taken apart down to the device, put together again.

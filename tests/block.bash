@@ -7,12 +7,18 @@
 # Of the 48 sequential ones 16 are kept back, so that the disk has 46 chunks.
 BLOCK_GEOMETRY=(--capacity 256M --zone-size 4M --conv-zones 16)
 
-# make_disk [CREATE OPTION...]: $DEV, formatted for block use.
+# make_disk [CREATE OPTION...] [-- MKFS OPTION...]: $DEV, formatted for block use.
 make_disk()
 {
-	(($#)) || set -- "${BLOCK_GEOMETRY[@]}"
-	create_device "$@"
-	zonefsctl mkfs -t dmzoned "$DEV"
+	local create=()
+
+	while (($#)) && [[ $1 != -- ]]; do
+		create+=("$1")
+		shift
+	done
+	((${#create[@]})) || create=("${BLOCK_GEOMETRY[@]}")
+	create_device "${create[@]}"
+	zonefsctl mkfs -t dmzoned "${@:2}" "$DEV"
 }
 
 # mount_disk [OPTIONS]: where the daemon may not have all that it asks for, it says so.
@@ -54,4 +60,32 @@ holds()
 zeros()
 {
 	cmp -n "$2" -i "0:$1" /dev/zero "$DISK"
+}
+
+# ---- loop devices ----
+
+# attach ARGUMENT...: prints nothing, sets $LOOP.
+attach()
+{
+	LOOP=$(zonefs-losetup "$@")
+	[[ -b $LOOP ]]
+}
+
+# Of the teardown: loop devices of a mount that is gone have no path below $T any more.
+detach_rest()
+{
+	[[ -z ${LOOP:-} || ! -e /sys/block/${LOOP#/dev/}/loop/backing_file ]] || {
+		umount -l "$LOOP" 2>/dev/null
+		losetup -d "$LOOP"
+	}
+}
+
+# check_fs TYPE: fsck finds nothing.
+check_fs()
+{
+	case $1 in
+	ext4) e2fsck -fn "$LOOP" ;;
+	xfs) xfs_repair -n "$LOOP" ;;
+	btrfs) btrfs check "$LOOP" ;;
+	esac
 }
