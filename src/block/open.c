@@ -288,10 +288,11 @@ static void count_dev(const struct block *b, uint32_t i, uint32_t *reserved,
 		st->dev[i].seq_all += zone_is_seq(z);
 		st->dev[i].seq_free += zone_is_seq(z) && z->state == ZONE_FREE;
 	}
-	keep = *reserved < st->dev[i].seq_free ? *reserved : st->dev[i].seq_free;
+	/* The reserve is a number, not these zones or those. */
+	keep = *reserved < st->dev[i].seq_all ? *reserved : st->dev[i].seq_all;
 	*reserved -= keep;
 	st->dev[i].seq_all -= keep;
-	st->dev[i].seq_free -= keep;
+	st->dev[i].seq_free -= keep < st->dev[i].seq_free ? keep : st->dev[i].seq_free;
 }
 
 void block_get_stats(struct block *b, struct block_stats *st)

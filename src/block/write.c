@@ -20,6 +20,12 @@
 #define GAP_BLOCKS	(ZDEV_MAX_IO / DMZ_BLOCK_SIZE)
 /* A new chunk whose first write is at least this long is taken for a stream. */
 #define STREAM_BLOCKS	16u
+/*
+ * Sequential zones that only reclaim may take. How many zones are spare in all is the
+ * format's reserve; a stream may have the sequential ones of these, as then the
+ * random ones stay free.
+ */
+#define KEEP_SEQ	2u
 /* A zone was written "just now" when no more parts than these came since. */
 #define STREAM_PARTS	4096u
 
@@ -252,7 +258,7 @@ static uint32_t first_zone(struct block *b, const struct part *p)
 
 	if (near <= GAP_BLOCKS && near <= p->nr * GAP_TIMES && near < b->zone_blocks / 8 &&
 	    (long_one || continues_stream(b, p->chunk->no)))
-		zone = zone_alloc_seq(b, b->super.nr_reserved_seq);
+		zone = zone_alloc_seq(b, KEEP_SEQ);
 	if (zone == DMZ_NONE)
 		zone = zone_alloc_random(b);
 	return zone;
