@@ -71,13 +71,19 @@ attach()
 	[[ -b $LOOP ]]
 }
 
-# Of the teardown: loop devices of a mount that is gone have no path below $T any more.
+# Of the teardown: a loop device of a mount that is gone has no path below $T any more,
+# but one that begins at the root of that mount. Another may have its number by now.
 detach_rest()
 {
-	[[ -z ${LOOP:-} || ! -e /sys/block/${LOOP#/dev/}/loop/backing_file ]] || {
+	local file=/sys/block/${LOOP#/dev/}/loop/backing_file
+
+	[[ -n ${LOOP:-} && -r $file ]] || return 0
+	case $(<"$file") in
+	"$T"/* | /disk*)
 		umount -l "$LOOP" 2>/dev/null
 		losetup -d "$LOOP"
-	}
+		;;
+	esac
 }
 
 # check_fs TYPE: fsck finds nothing.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-2-Clause
 # layouts: dir image
+# private-mounts: "all of ours" are those of this suite
 #
 # zonefs-losetup: block devices on conventional zones.
 
