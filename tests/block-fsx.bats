@@ -4,12 +4,12 @@
 # long
 #
 # Random operations with 32 in flight on a disk, as a file and as a loop device,
-# compared with what must be there. OPS operations (20000; make stress: 1000000).
+# compared with what must be there. OPS operations (6000; make stress: 1000000).
 
 load common
 
 : "${SEED:=$RANDOM$RANDOM}"
-if [[ -n ${STRESS:-} ]]; then : "${OPS:=1000000}"; else : "${OPS:=20000}"; fi
+if [[ -n ${STRESS:-} ]]; then : "${OPS:=1000000}"; else : "${OPS:=6000}"; fi
 export BATS_TEST_TIMEOUT=$((OPS / 100 + 200))
 
 setup()
