@@ -113,7 +113,6 @@ struct part {
 	bool		rmw;		/* write: the block must be read first */
 
 	bool		running;	/* write: past all that it overlaps */
-	bool		started;	/* write: has device I/O in flight */
 	bool		no_direct;	/* the sequential zone refused it */
 	bool		offload;	/* the device copies the data itself, from zone src */
 	uint32_t	src;
@@ -185,7 +184,6 @@ struct block {
 	uint64_t	size;		/* bytes */
 	uint32_t	zone_blocks, bpz;
 	uint32_t	set_zone[2];	/* where the sets begin */
-	uint32_t	nr_tertiary, nr_runt;
 	char		*sb_block[2];	/* as on disk */
 
 	/* Guards all below. Held for table work only, never over device I/O. */
@@ -198,7 +196,7 @@ struct block {
 	struct zone_list leaving;	/* go with the next commit */
 	struct zone_list leaving_now;	/* go with the running one */
 	struct zone_list left;		/* to be reset and freed by the commit thread */
-	uint32_t	nr_random, nr_cache, nr_seq;	/* usable for data */
+	uint32_t	nr_random, nr_cache;	/* usable for data */
 	uint32_t	nr_leaving;	/* on these three, or on the way from one to the next */
 	uint32_t	nr_leaving_random;	/* of these */
 	uint32_t	active[DMZ_MAX_DEVS];	/* sequential zones begun and not full */
@@ -243,7 +241,6 @@ struct block {
 	bool		stopping;	/* reclaim ends */
 	bool		stopped;	/* it has; the commit thread ends, too */
 	bool		flush_failed;	/* the commit thread's own */
-	uint64_t	nr_commits;	/* finished ones */
 	int64_t		last_commit;	/* zclock */
 	struct image_block *image;
 	struct bm	**sorted;	/* scratch of nr_bms */

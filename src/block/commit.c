@@ -270,7 +270,6 @@ static void commit_end(struct block *b, int err)
 		let_go(b);
 	b->commit_running = false;
 	b->last_commit = zclock_now();
-	b->nr_commits++;
 	parts_wake(b, &b->wait_bm);
 	pthread_cond_broadcast(&b->changed);
 	block_leave(b);

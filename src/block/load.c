@@ -56,7 +56,6 @@ static void load_zone(struct block *b, uint32_t zone, const struct zdev_zone *r,
 	}
 	if (dmz_zone_bad(r))
 		return;
-	b->nr_seq += kind == DMZ_KIND_SEQ;
 	b->nr_random += kind == DMZ_KIND_RANDOM;
 	b->nr_cache += kind == DMZ_KIND_CACHE;
 }

@@ -446,7 +446,6 @@ static void start_write(struct block *b, struct part *p)
 	uint32_t gap;
 	int i = 0;
 
-	p->started = true;
 	p->chunk->started++;
 	if (!zone_is_seq(z)) {
 		mark_changed(p);
@@ -510,7 +509,6 @@ static void write_complete(struct block *b, struct part *p)
 	else
 		again = p->error && write_failed(b, p);
 
-	p->started = false;
 	c->started--;
 	if (!p->error && !again) {
 		set_bits(b, p->zone, p->bm, p);
