@@ -100,19 +100,10 @@ static bool take_late_error(struct disk *d, struct handle *h)
 
 /* ---- data ---- */
 
-static void read_reply(struct freq *f, ssize_t result)
-{
-	if (result < 0)
-		fuse_reply_err(f->req, -result);
-	else
-		fuse_reply_buf(f->req, f->buf->data, result);
-	iobuf_put(f->m->pool, f->buf);
-}
-
 void disk_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
-	struct freq *f = io_freq(req, handle_of(fi), BLOCK_READ, read_reply);
+	struct freq *f = io_freq(req, handle_of(fi), BLOCK_READ, freq_reply_read);
 
 	if (!f)
 		return;

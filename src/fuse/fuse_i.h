@@ -269,6 +269,8 @@ void freq_pool_free(struct freq_pool *p);
 /* NULL after answering ENOMEM. */
 struct freq *freq_new(struct mnt *m, fuse_req_t req,
 		      void (*reply)(struct freq *f, ssize_t result));
+/* A reply: what was read into f->buf, which goes back to its pool. */
+void freq_reply_read(struct freq *f, ssize_t result);
 /* Answer now with -errno: for what fails before it is submitted. */
 void freq_fail(struct freq *f, int err);
 /*

@@ -218,6 +218,15 @@ void freq_past_cancel(struct freq *f)
 	pthread_mutex_unlock(&f->lock);
 }
 
+void freq_reply_read(struct freq *f, ssize_t result)
+{
+	if (result < 0)
+		fuse_reply_err(f->req, -result);
+	else
+		fuse_reply_buf(f->req, f->buf->data, result);
+	iobuf_put(f->m->pool, f->buf);
+}
+
 void freq_fail(struct freq *f, int err)
 {
 	f->result = -err;

@@ -122,22 +122,13 @@ void zone_release(fuse_req_t req, struct fuse_file_info *fi)
 
 /* ---- data ---- */
 
-static void read_reply(struct freq *f, ssize_t result)
-{
-	if (result < 0)
-		fuse_reply_err(f->req, -result);
-	else
-		fuse_reply_buf(f->req, f->buf->data, result);
-	iobuf_put(f->m->pool, f->buf);
-}
-
 void zone_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct mnt *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
 	struct freq *f;
 
-	f = freq_new(m, req, read_reply);
+	f = freq_new(m, req, freq_reply_read);
 	if (!f)
 		return;
 	handle_settle(m, h);
