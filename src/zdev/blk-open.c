@@ -261,6 +261,29 @@ static int open_all(struct blk_params *p, uint32_t wait_ms, struct zdev **dev, s
 	return ret ? ret : blk_create(p, dev, e);
 }
 
+int blk_open_with(struct blk_params *p, blk_opener *opener, uint32_t wait_ms,
+		  struct zdev **dev, struct zerr *e)
+{
+	int ret;
+
+	p->lock_fd = open(p->path, O_RDONLY | O_CLOEXEC);
+	if (p->lock_fd < 0)
+		return zerr_errno(e, errno, "%s", p->path);
+	ret = opener(p, wait_ms, dev, e);
+	if (!ret)
+		return 0;
+	if (p->fd >= 0) {
+		if (p->regular)
+			close(p->fd);
+		else
+			zbd_close(p->fd);
+	}
+	if (p->claim_fd >= 0)
+		close(p->claim_fd);
+	close(p->lock_fd);
+	return ret;
+}
+
 int zdev_blk_open(const char *path, const struct zdev_open_opts *opts, struct zdev **dev,
 		  struct zerr *e)
 {
@@ -268,21 +291,9 @@ int zdev_blk_open(const char *path, const struct zdev_open_opts *opts, struct zd
 		.path = path, .fd = -1, .claim_fd = -1,
 		.read_only = opts->read_only, .log = opts->log,
 	};
-	int ret;
 
 	if (opts->powercut)
 		return zerr_set(e, EOPNOTSUPP, "%s: a power-cut mode have only emulated devices",
 				path);
-	p.lock_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (p.lock_fd < 0)
-		return zerr_errno(e, errno, "%s", path);
-	ret = open_all(&p, opts->wait_ms, dev, e);
-	if (!ret)
-		return 0;
-	if (p.fd >= 0)
-		zbd_close(p.fd);
-	if (p.claim_fd >= 0)
-		close(p.claim_fd);
-	close(p.lock_fd);
-	return ret;
+	return blk_open_with(&p, open_all, opts->wait_ms, dev, e);
 }

@@ -40,6 +40,15 @@ int blk_create(const struct blk_params *p, struct zdev **dev, struct zerr *e);
 /* ---- blk-open.c: what all block devices have ---- */
 
 /*
+ * Open p->path for its lock and call opener, which finds out the rest and ends with
+ * blk_create. What is open is closed when it fails. 0 or -errno with *e.
+ */
+typedef int blk_opener(struct blk_params *p, uint32_t wait_ms, struct zdev **dev,
+		       struct zerr *e);
+int blk_open_with(struct blk_params *p, blk_opener *opener, uint32_t wait_ms,
+		  struct zdev **dev, struct zerr *e);
+
+/*
  * Keep the others away: *fd, or -1 for a reader beside another. 0 or -errno with *e.
  * The lock must be held.
  */

@@ -153,20 +153,8 @@ static int open_backend(const char *path, uint64_t zone_size, const struct zdev_
 		.path = path, .fd = -1, .claim_fd = -1, .zone_size = zone_size,
 		.regular = true, .read_only = opts->read_only, .log = opts->log,
 	};
-	int ret;
 
-	p.lock_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (p.lock_fd < 0)
-		return zerr_errno(e, errno, "%s", path);
-	ret = open_all(&p, opts->wait_ms, dev, e);
-	if (!ret)
-		return 0;
-	if (p.fd >= 0)
-		close(p.fd);
-	if (p.claim_fd >= 0)
-		close(p.claim_fd);
-	close(p.lock_fd);
-	return ret;
+	return blk_open_with(&p, open_all, opts->wait_ms, dev, e);
 }
 
 /* The type first: to open a pipe would wait. */
