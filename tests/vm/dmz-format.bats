@@ -5,58 +5,16 @@
 # other takes, with the same numbers; what ours has repaired holds no error for dmzadm.
 
 load common
+load dmz
 
-PATH=$PATH:$VM_CACHE/dmz-tools/usr/sbin:$VM_CACHE/dmz-tools/sbin
 ZONE=$((4 * M))
-
-requires_dmzadm()
-{
-	dmzadm --version >/dev/null 2>&1 || skip "needs dmzadm of dm-zoned-tools"
-	modprobe dm-zoned || skip "needs a kernel with dm-zoned"
-}
-
-# make_regular MIB [NAME=VALUE...]: an ordinary disk in memory, named in REGULAR.
-make_regular()
-{
-	local n=0 dir setting
-
-	[[ -d $NULLB ]] || modprobe null_blk nr_devices=0
-	while [[ -d $NULLB/nullb$n ]]; do
-		n=$((n + 1))
-	done
-	dir=$NULLB/nullb$n
-	mkdir "$dir"
-	for setting in memory_backed=1 size="$1" blocksize=4096 "${@:2}" power=1; do
-		echo "${setting#*=}" >"$dir/${setting%%=*}"
-	done
-	REGULAR=/dev/nullb$n
-	for _ in {1..200}; do
-		[[ ! -b $REGULAR ]] || return 0
-		sleep 0.05
-	done
-	return 1
-}
-
-# Each case: a zoned device, alone or behind a regular one, all in DEVICES.
-one()
-{
-	make_nullb size=256 zone_nr_conv=10 "$@"
-	DEVICES=("$DEV")
-}
-
-two()
-{
-	make_regular 34
-	make_nullb size=256 "$@"
-	DEVICES=("$REGULAR" "$DEV")
-}
 
 each_case()
 {
-	one blocksize=4096 && "$@"
-	one blocksize=512 && "$@"
-	two blocksize=4096 && "$@"
-	two blocksize=512 zone_nr_conv=2 && "$@"
+	one_device blocksize=4096 && "$@"
+	one_device blocksize=512 && "$@"
+	two_devices blocksize=4096 && "$@"
+	two_devices blocksize=512 zone_nr_conv=2 && "$@"
 }
 
 # The numbers and the label of both super blocks: all but checksum and uuids.
@@ -79,34 +37,17 @@ later_numbers()
 		od -An -tx4 -v | head -n 5 | awk 'NR == 3 { $4 = "" } 1'
 }
 
-dmzadm_finds_nothing()
-{
-	dmzadm --check "${DEVICES[@]}" >"$T/dmzadm" 2>&1
-	grep -q 'No error detected' "$T/dmzadm" || {
-		cat "$T/dmzadm"
-		return 1
-	}
-}
-
-sound()
-{
-	expect "${DEVICES[0]}: sound" zonefsctl check "${DEVICES[@]}"
-}
-
 dmzadm_then_ours()
 {
-	dmzadm --format "${DEVICES[@]}" --force --seq=4 --label=same >"$T/out" 2>&1 || {
-		cat "$T/out"
-		return 1
-	}
-	sound
+	format_dmzadm same
+	ours_finds_nothing
 	numbers >"$T/theirs"
 	later_numbers >>"$T/theirs"
 	refused 1 "contains a( part of a)? dm-zoned disk" zonefsctl mkfs "$DEV" || return 1
-	zonefsctl mkfs -t dmzoned -f -o seq=4 -L same "${DEVICES[@]}"
+	format_ours same
 	{ numbers; later_numbers; } | diff "$T/theirs" -
 	dmzadm_finds_nothing
-	sound
+	ours_finds_nothing
 }
 
 # Random bytes in map and bitmaps, the same in both sets or in one.
@@ -150,24 +91,17 @@ repaired_for_dmzadm()
 # Written and read through the kernel's own dm-zoned.
 used_by_kernel()
 {
-	local name="dmz$RANDOM" disk
+	local i label="dmz$RANDOM"
 
-	zonefsctl mkfs -t dmzoned -f -o seq=4 -L "$name" "${DEVICES[@]}"
-	dmzadm --start "${DEVICES[@]}" >"$T/out" 2>&1 || {
-		cat "$T/out"
-		return 1
-	}
-	disk=$(grep -lx "$name" /sys/block/dm-*/dm/name)
-	disk=/dev/$(basename "${disk%/dm/name}")
-	same "$(blockdev --getsize64 "$disk")" \
-		"$(zonefsctl_size)"
+	format_ours "$label"
+	start_kernel "$label"
+	same "$(blockdev --getsize64 "$DISK")" "$(zonefsctl_size)"
 	for ((i = 0; i < 20; i++)); do
-		dd if=/dev/urandom of="$disk" bs=64K seek=$((RANDOM % 3000)) count=$((RANDOM % 20 + 1)) \
+		dd if=/dev/urandom of="$DISK" bs=64K seek=$((RANDOM % 3000)) count=$((RANDOM % 20 + 1)) \
 			oflag=direct status=none
 	done
-	sync "$disk"
-	# dmzadm --stop would wait for udev.
-	dmsetup --noudevsync remove "$name"
+	sync "$DISK"
+	stop_kernel
 	zonefsctl check "${DEVICES[@]}"
 	dmzadm_finds_nothing
 }
@@ -176,6 +110,12 @@ used_by_kernel()
 zonefsctl_size()
 {
 	echo $(((${#DEVICES[@]} == 1 ? 58 : 67) * ZONE))
+}
+
+teardown()
+{
+	remove_kernel
+	vm_teardown
 }
 
 @test "formatted by dmzadm: sound for ours, which makes the same, sound for dmzadm" {
@@ -189,7 +129,6 @@ zonefsctl_size()
 }
 
 @test "formatted by ours, used by the kernel's dm-zoned, sound for both" {
-	requires_dmzadm
-	requires_program dmsetup
+	requires_dm_zoned
 	each_case used_by_kernel
 }

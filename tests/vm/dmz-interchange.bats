@@ -130,25 +130,25 @@ disk_size()
 }
 
 @test "one device, formatted by dmzadm, ours first" {
-	requires_dmzadm
+	requires_dm_zoned
 	one_device size=128
 	by_turns format_dmzadm ours kernel
 }
 
 @test "one device, formatted by ours, the kernel first" {
-	requires_dmzadm
+	requires_dm_zoned
 	one_device size=128 blocksize=512
 	by_turns format_ours kernel ours
 }
 
 @test "two devices, formatted by dmzadm, ours first" {
-	requires_dmzadm
+	requires_dm_zoned
 	two_devices size=128 blocksize=512
 	by_turns format_dmzadm ours kernel
 }
 
 @test "two devices, formatted by ours, the kernel first" {
-	requires_dmzadm
+	requires_dm_zoned
 	two_devices size=128 zone_nr_conv=2
 	by_turns format_ours kernel ours
 }
@@ -167,7 +167,7 @@ fs_turn()
 }
 
 @test "an ext4 moves between the kernel's and ours" {
-	requires_dmzadm
+	requires_dm_zoned
 	modprobe -a loop ext4
 	one_device size=128
 	format_ours ext4

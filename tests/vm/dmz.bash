@@ -8,9 +8,15 @@ PATH=$PATH:$VM_CACHE/dmz-tools/usr/sbin:$VM_CACHE/dmz-tools/sbin
 
 requires_dmzadm()
 {
-	requires_program dmsetup
 	dmzadm --version >/dev/null 2>&1 || skip "needs dmzadm of dm-zoned-tools"
 	modprobe dm-zoned || skip "needs a kernel with dm-zoned"
+}
+
+# To let the kernel's target have a disk, and take it back.
+requires_dm_zoned()
+{
+	requires_program dmsetup
+	requires_dmzadm
 }
 
 # ---- devices: DEVICES has all of the disk, the regular one first ----
