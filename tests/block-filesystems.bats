@@ -5,6 +5,7 @@
 #
 # File systems with real files on a disk that is 80 % full, and overwritten at random
 # so that reclaim runs all the time: taken apart, put together again, compared, checked.
+# Then fio's own verification of direct writes, 32 in flight.
 #
 #   TREE          where the files are taken from (/usr)
 #   TREE_MB       how much (100; make stress: 2048)
@@ -153,4 +154,45 @@ survives()
 # with extents of several blocks random writes would take the space of two files.
 @test "btrfs, nearly full, while reclaim runs" {
 	survives btrfs 4096 4096 "${BTRFS[@]}"
+}
+
+# fio_verify SEED OPTION...: every block of a file as large as the sample, once, and then
+# read again.
+fio_verify()
+{
+	fio --name=v --directory="$T/fs" --size=$((TREE_MB * M)) --rw=randwrite \
+		--bsrange=4k-128k --ioengine=libaio --iodepth=32 --direct=1 --verify=crc32c \
+		--verify_fatal=1 --verify_state_save=0 --randseed="$1" --output="$T/fio" \
+		"${@:2}" || { cat "$T/fio"; return 1; }
+}
+
+# verified TYPE: verified while writes go on, then overwritten and verified as a whole, at
+# once and after everything was taken apart.
+verified()
+{
+	requires_mkfs "$1"
+	requires_program fio
+	requires_space $((TREE_MB * M * 3))
+	make_disk "${GEOMETRY[@]}" -- -o seq=8
+	mount_disk
+	attach "$MNT"
+	"mkfs.$1" -q "$LOOP"
+	mount "$LOOP" "$T/fs"
+	fio_verify 1 --verify_backlog=512
+	fio_verify 2
+	take_apart "$1"
+	fio_verify 2 --verify_only=1
+	umount "$T/fs"
+	check_fs "$1"
+	zonefs-losetup -d "$LOOP"
+	umount_device
+	expect "$DEV: sound" zonefsctl check "$DEV"
+}
+
+@test "ext4, fio verifies with 32 in flight" {
+	verified ext4
+}
+
+@test "XFS, fio verifies with 32 in flight" {
+	verified xfs
 }
