@@ -157,7 +157,7 @@ found_and_repaired()
 	unchanged refused 2 '32 bytes, at most 31' \
 		zonefsctl mkfs -t dmzoned -L "$(printf %032d 0)" "$DEV"
 	unchanged refused 2 'not empty' zonefsctl mkfs -t dmzoned -L "" "$DEV"
-	unchanged refused 2 "'ext4' is not a format" zonefsctl mkfs -t ext4 "$DEV"
+	unchanged refused 2 "'ext4' is not a format, zonefs and dmzoned are" zonefsctl mkfs -t ext4 "$DEV"
 	refused 2 'no DEV given' zonefsctl mkfs -t dmzoned
 	zonefsctl mkfs -o seq=3 -L "$(printf %031d 0)" -t dmzoned "$DEV"
 	zonefsctl info --json "$DEV" | jq -e '.nr_reserved == 3 and (.label | length) == 31'
@@ -244,7 +244,87 @@ make_two()
 	zonefsctl mkfs -t dmzoned -f -o seq=4 "$T/regular" "$DEV"
 	run zonefsctl check --repair "$T/first" "$DEV"
 	[ "$status" -eq 1 ]
-	[[ $output == *"belongs to another target"* ]]
+	[[ $output == *"belongs to another disk"* ]]
+}
+
+# make_three: a disk of $T/regular, $DEV and $T/second; and $T/blank.
+make_three()
+{
+	create_device --capacity 32M --zone-size 1M --conv-zones 0
+	truncate -s 8M "$T/regular"
+	zonefsctl create --layout "$LAYOUT" --capacity 32M --zone-size 1M --conv-zones 0 "$T/second"
+	zonefsctl mkfs -t dmzoned -o seq=4 "$T/regular" "$DEV" "$T/second"
+	truncate -s 32M "$T/blank"
+}
+
+# all_unchanged COMMAND...: its status, or 99 when it wrote to a device of make_three.
+all_unchanged()
+{
+	local before status=0
+
+	before=$(for d in "$T/regular" "$DEV" "$T/second"; do fingerprint "$d"; done)
+	"$@" || status=$?
+	same "$(for d in "$T/regular" "$DEV" "$T/second"; do fingerprint "$d"; done)" "$before" \
+		"a device was written to" || return 99
+	return $status
+}
+
+# not_sound REGEX ARGUMENT...: a check that finds this, and a repair that does, too;
+# neither of them writes.
+not_sound()
+{
+	local args output status
+
+	for args in "" --repair; do
+		status=0
+		# shellcheck disable=SC2086 # may be no word
+		output=$(all_unchanged zonefsctl check $args "${@:2}") || status=$?
+		[[ $status == 1 ]] && grep -qE -- "$1" <<<"$output" || {
+			printf 'expected: %s\ngot:      status %s\n%s\n' "$1" "$status" "$output"
+			return 1
+		}
+	done
+}
+
+@test "devices in another order, or one missing, are refused, and not repaired" {
+	make_three
+	not_sound '/second: stands elsewhere in the disk of .*/regular: name .* in the order' \
+		"$T/regular" "$T/second" "$DEV"
+	not_sound '/regular: its disk has 72 zones, here are 40: a device is missing' \
+		"$T/regular" "$DEV"
+	run zonefsctl info "$T/regular" "$T/second" "$DEV"
+	[ "$status" -eq 1 ]
+	[[ $output == *"stands elsewhere"* ]]
+	truncate -s 7M "$T/regular"
+	not_sound 'its disk has 72 zones, here are 71: .*not as large as it was' \
+		"$T/regular" "$DEV" "$T/second"
+	truncate -s 8M "$T/regular"
+	# The last zone of the regular one is empty: nothing was lost with it.
+	expect "$T/regular: sound" zonefsctl check "$T/regular" "$DEV" "$T/second"
+}
+
+@test "a repair takes no device for the disk's that is something else" {
+	make_three
+	# Formatted for something else, with data in a zone.
+	zonefsctl mkfs -f "$T/second"
+	zonefsctl finish -z 5 "$T/second"
+	not_sound '/second: holds something else than a part of the disk' \
+		"$T/regular" "$DEV" "$T/second"
+}
+
+@test "a device named twice, and a regular one named alone, are told so" {
+	make_three
+	ln -s "$DEV" "$T/link"
+	for cmd in "mkfs -t dmzoned -f" info check; do
+		# shellcheck disable=SC2086 # several words
+		all_unchanged refused 1 "zonefsctl: $T/link: is named twice" \
+			zonefsctl $cmd "$T/regular" "$DEV" "$T/link"
+	done
+	for cmd in info check report; do
+		refused 1 "regular: is the first of several devices of a disk, name the zoned" \
+			zonefsctl $cmd "$T/regular"
+		refused 1 "blank: not a zoned device" zonefsctl $cmd "$T/blank"
+	done
 }
 
 @test "part 20: a later device's super block is written anew" {

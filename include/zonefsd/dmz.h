@@ -59,6 +59,13 @@ struct zdev *dmz_devs_get(const struct dmz_devs *devs, uint32_t i);
 int dmz_probe(struct zdev *dev);
 
 /*
+ * Is path a regular device, the first of several of a disk? For a message when it
+ * is named alone: it has no zones of its own then, so only a sound set 0 is seen.
+ * Takes no lock. Blocks.
+ */
+bool dmz_probe_regular(const char *path);
+
+/*
  * Overwrite the super blocks of this format in dev's conventional zones, before
  * it gets another one that would leave them there. 0 or -errno. Blocks.
  */

@@ -110,13 +110,19 @@ void check_tell(struct check *c, bool repaired)
 			tell_untold(c, kind, sort, repaired);
 }
 
-const char *check_zone_name(const struct check *c, uint32_t zone, char *buf)
+uint32_t check_dev_of(const struct check *c, uint32_t zone)
 {
-	uint32_t zno, i = c->devs->nr - 1;
+	uint32_t i = c->devs->nr - 1;
 
 	while (zone < c->devs->dev[i].first_zone)
 		i--;
-	zno = zone - c->devs->dev[i].first_zone;
+	return i;
+}
+
+const char *check_zone_name(const struct check *c, uint32_t zone, char *buf)
+{
+	uint32_t i = check_dev_of(c, zone), zno = zone - c->devs->dev[i].first_zone;
+
 	if (c->devs->nr == 1)
 		snprintf(buf, ZONE_NAME, "%" PRIu32, zone);
 	else

@@ -154,7 +154,7 @@ int check_repair(struct check *c)
 	for (zone = 0; !ret && zone < c->devs->nr_zones; zone++)
 		ret = repair_zone(c, zone);
 	for (i = 1; !ret && i < c->devs->nr; i++)
-		if (c->later_bad[i])
+		if (c->later_bad[i] != LATER_GOOD)
 			ret = repair_later(c, i);
 	return ret ? ret : flush(c);
 }

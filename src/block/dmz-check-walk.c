@@ -81,6 +81,16 @@ static uint32_t limit_in_block(uint32_t limit, uint32_t k)
 	return limit - start < DMZ_BITS_PER_BLOCK ? (uint32_t)(limit - start) : DMZ_BITS_PER_BLOCK;
 }
 
+/* Data is missing on a device that does not say that it is of this disk (R14). */
+static void doubt_device(struct check *c, uint32_t i)
+{
+	if (c->later_bad[i] != LATER_NONE || c->wrong_dev)
+		return;
+	c->wrong_dev = true;
+	check_found(c, F_LATER, DMZ_ERROR, false, "%s: lacks data of the disk, too: is it the "
+		    "right device? nothing is repaired", dmz_dev_path(c->devs, i));
+}
+
 static void tell_cut(struct check *c, uint32_t zone, uint32_t beyond, uint32_t cut)
 {
 	char name[ZONE_NAME];
@@ -98,6 +108,7 @@ static void tell_cut(struct check *c, uint32_t zone, uint32_t beyond, uint32_t c
 		check_found(c, F_BITS_UNMAPPED, DMZ_ERROR, c->can_write, "zone %s: %" PRIu32
 			    " valid blocks, but no chunk has it", check_zone_name(c, zone, name),
 			    cut);
+	doubt_device(c, check_dev_of(c, zone));
 }
 
 /*

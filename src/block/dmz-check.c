@@ -116,7 +116,16 @@ static const char *later_fault(const struct dmz_super *main, const struct dmz_su
 	return NULL;
 }
 
-/* 0, or -errno with *e when this is not the device that belongs here. */
+/* Is there something of another use in place of a super block? */
+static bool is_foreign(struct check *c, uint32_t i)
+{
+	static const uint8_t zeros[DMZ_BLOCK_SIZE];
+
+	return !dmz_set_read(c->devs, c->devs->dev[i].first_zone, 0, 1, c->block) &&
+	       dmz_get32(c->block) != DMZ_MAGIC && memcmp(c->block, zeros, sizeof(zeros));
+}
+
+/* 0, or -errno with *e when this is not the device that belongs here (R14). */
 static int check_later(struct check *c, uint32_t i)
 {
 	const struct dmz_super *main = &c->set[c->winner].super;
@@ -135,10 +144,14 @@ static int check_later(struct check *c, uint32_t i)
 	ret = dmz_tertiary_load(c->devs, i, main, &sb, &why);
 	if (ret == -ENOTUNIQ || ret == -ENOMEM)
 		return zerr_set(c->e, ret == -ENOMEM ? ENOMEM : EINVAL, "%s", why.msg);
+	if (ret && is_foreign(c, i))
+		return zerr_set(c->e, EINVAL, "%s: holds something else than a part of the disk "
+				"of %s", path, dmz_dev_path(c->devs, 0));
 	fault = ret ? NULL : later_fault(main, &sb);
 	if (!ret && !fault)
 		return 0;
-	c->later_bad[i] = fixable;
+	if (fixable)
+		c->later_bad[i] = ret ? LATER_NONE : LATER_FAULTY;
 	if (ret)
 		check_found(c, F_LATER, DMZ_ERROR, fixable, "%s", why.msg);
 	else
@@ -244,7 +257,7 @@ static int load(struct check *c)
 static int check_all(struct check *c)
 {
 	uint32_t i;
-	bool same;
+	bool same, repair;
 	int ret;
 
 	ret = load(c);
@@ -265,12 +278,13 @@ static int check_all(struct check *c)
 	if (ret)
 		return ret;
 	check_zones(c);
-	if (c->opts->repair)
+	repair = c->opts->repair && !c->wrong_dev;
+	if (repair)
 		ret = check_repair(c);
-	if (!ret && c->opts->repair && c->can_write)
+	if (!ret && repair && c->can_write)
 		c->res->needs_sync = false;
 	/* After a failed repair all stands as it was found. */
-	check_tell(c, c->opts->repair && !ret);
+	check_tell(c, repair && !ret);
 	return ret;
 }
 

@@ -38,6 +38,9 @@ enum role {
 	ROLE_BUFFER,
 };
 
+/* LATER_NONE: nothing tells that the device is of this disk. */
+enum later_bad { LATER_GOOD, LATER_FAULTY, LATER_NONE };
+
 /* A mapping entry. */
 struct pair {
 	uint32_t	data, buffer;	/* zone ids or DMZ_NONE */
@@ -64,7 +67,8 @@ struct check {
 	uint8_t		*role;		/* by zone, as its map says */
 	uint32_t	*chunk;		/* by zone, ROLE_DATA and ROLE_BUFFER */
 	uint32_t	*weight;	/* by zone: valid blocks */
-	uint8_t		*later_bad;	/* by device: its super block needs writing */
+	uint8_t		*later_bad;	/* by device, enum later_bad: its super block needs writing */
+	bool		wrong_dev;	/* one may not be of this disk: nothing is repaired */
 	uint64_t	wrong;		/* blocks of the winner to put right */
 	struct notes	*notes;
 };
@@ -80,6 +84,9 @@ void check_found(struct check *c, enum finding kind, enum dmz_severity sev, bool
 
 /* Tell and count all that was found. repaired: so were the fixable ones. */
 void check_tell(struct check *c, bool repaired);
+
+/* The device that has a zone. */
+uint32_t check_dev_of(const struct check *c, uint32_t zone);
 
 /* "7", or with several devices "7 (zone 3 of /dev/sdx)"; buf of ZONE_NAME bytes. */
 #define ZONE_NAME	128

@@ -4,7 +4,10 @@
  * of its companions, so only what stands in the super blocks counts.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "dmz_i.h"
 
@@ -59,7 +62,7 @@ static bool is_super(const struct probe *p, uint32_t zno, struct dmz_super *sb)
 static bool is_later(const struct probe *p)
 {
 	struct dmz_super sb;
-	uint64_t place = dmz_get64(p->block + 16);
+	uint64_t place = dmz_super_place(p->block);
 
 	return place && !(place % p->zone_blocks) &&
 	       !dmz_super_decode(p->block, place, &sb, NULL) && sb.version > 1 && !sb.gen;
@@ -150,6 +153,26 @@ int dmz_probe(struct zdev *dev)
 		ret = probe(&p);
 	free(p.block);
 	return ret;
+}
+
+bool dmz_probe_regular(const char *path)
+{
+	uint8_t block[DMZ_BLOCK_SIZE];
+	struct dmz_super sb;
+	struct stat st;
+	bool found;
+	int fd;
+
+	/* A fifo, or a device of another kind, may wait or act when it is opened. */
+	if (stat(path, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
+		return false;
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	found = pread(fd, block, sizeof(block), 0) == (ssize_t)sizeof(block) &&
+		!dmz_super_decode(block, 0, &sb, NULL) && sb.version > 1;
+	close(fd);
+	return found;
 }
 
 static int wipe_zone(struct probe *p, uint32_t zno)

@@ -233,13 +233,17 @@ int dmz_tertiary_load(struct dmz_devs *devs, uint32_t i, const struct dmz_super 
 		free(block);
 		return zerr_errno(e, -ret, "%s: reading the super block", dmz_dev_path(devs, i));
 	}
-	ret = dmz_super_decode(block, (uint64_t)zone * devs->zone_blocks, sb, &why);
+	ret = dmz_super_decode(block, dmz_super_place(block), sb, &why);
 	free(block);
 	if (ret)
 		return zerr_set(e, EINVAL, "%s: %s", dmz_dev_path(devs, i),
-				ret == -ENODEV ? "has no super block" : why.msg);
+				ret == -ENODEV ? "has no super block of dm-zoned" : why.msg);
 	if (sb->version < 2 || memcmp(sb->uuid, main->uuid, sizeof(sb->uuid)))
-		return zerr_set(e, ENOTUNIQ, "%s: belongs to another target than %s",
+		return zerr_set(e, ENOTUNIQ, "%s: belongs to another disk than %s",
+				dmz_dev_path(devs, i), dmz_dev_path(devs, 0));
+	if (sb->sb_block != (uint64_t)zone * devs->zone_blocks)
+		return zerr_set(e, ENOTUNIQ, "%s: stands elsewhere in the disk of %s: name its "
+				"devices in the order in which they were formatted",
 				dmz_dev_path(devs, i), dmz_dev_path(devs, 0));
 	return 0;
 }
@@ -266,6 +270,7 @@ int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 	struct finder f = {
 		.devs = devs, .zones = zones, .kinds = kinds, .block = malloc(DMZ_BLOCK_SIZE),
 	};
+	uint32_t nr_zones;
 	int ret;
 
 	if (!f.block)
@@ -288,6 +293,12 @@ int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 				"device before it", dmz_dev_path(devs, 0));
 	if (!f.magic_seen)
 		return zerr_set(e, ENODEV, "%s: holds no dm-zoned format", dmz_dev_path(devs, 0));
+	/* Of a super block that is sound, but for the zones here. */
+	nr_zones = set[0].super.nr_bitmap_blocks / devs->bitmap_blocks;
+	if (nr_zones && nr_zones != devs->nr_zones)
+		return zerr_set(e, EINVAL, "%s: its disk has %" PRIu32 " zones, here are %" PRIu32
+				": a device is missing, one too many, or not as large as it was",
+				dmz_dev_path(devs, 0), nr_zones, devs->nr_zones);
 	return zerr_set(e, EINVAL, "%s: no valid metadata: set 0: %s; set 1: %s",
 			dmz_dev_path(devs, 0), set[0].why, set[1].why);
 }

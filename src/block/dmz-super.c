@@ -78,6 +78,11 @@ static int decode_names(const uint8_t *b, struct dmz_super *sb, struct zerr *e)
 	return 0;
 }
 
+uint64_t dmz_super_place(const void *block)
+{
+	return dmz_get64((const uint8_t *)block + SB_PLACE);
+}
+
 int dmz_super_decode(const void *block, uint64_t place, struct dmz_super *sb, struct zerr *e)
 {
 	const uint8_t *b = block;

@@ -96,6 +96,9 @@ void dmz_super_encode(const struct dmz_super *sb, void *block);
  */
 int dmz_super_decode(const void *block, uint64_t place, struct dmz_super *sb, struct zerr *e);
 
+/* Where a super block says it stands; to be decoded there by who does not know its place. */
+uint64_t dmz_super_place(const void *block);
+
 /*
  * The sizes that part 6 computes. in: kinds and zones of all devices, wanted
  * reserve. Fills the size fields of *sb (nr_*), and *first_meta with the zone id
@@ -131,7 +134,8 @@ int dmz_sets_find(struct dmz_devs *devs, const struct zdev_zone *zones, const ui
 
 /*
  * Read and verify the super block of later device i beside that of a set, main.
- * 0, -EINVAL (damaged), -ENOTUNIQ (of another target) or -errno, with *e. Blocks.
+ * 0, -EINVAL (damaged, or none), -ENOTUNIQ (another device belongs here) or -errno,
+ * with *e. Blocks.
  */
 int dmz_tertiary_load(struct dmz_devs *devs, uint32_t i, const struct dmz_super *main,
 		      struct dmz_super *sb, struct zerr *e);

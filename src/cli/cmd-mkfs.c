@@ -166,7 +166,7 @@ static int set_type(struct request *r, const char *type)
 	r->dmzoned = !strcmp(type, "dmzoned");
 	if (r->dmzoned || !strcmp(type, "zonefs"))
 		return 0;
-	return usage_error(r->a, "-t: '%s' is not a format", type);
+	return usage_error(r->a, "-t: '%s' is not a format, zonefs and dmzoned are", type);
 }
 
 /* 0, the exit status, or -1 with that in a->status. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the commands share about devices in the format of the block view. */
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -20,6 +22,21 @@ const char *const *dmz_operands(struct args *a, const char *what, uint32_t *nr)
 	       (const char *const *)(a->argv + a->next);
 }
 
+/* Is paths[i] one of those before it? */
+static bool is_named_before(const char *const *paths, uint32_t i)
+{
+	struct stat st, other;
+	uint32_t j;
+
+	if (stat(paths[i], &st))
+		return false;
+	for (j = 0; j < i; j++)
+		if (!stat(paths[j], &other) && st.st_dev == other.st_dev &&
+		    st.st_ino == other.st_ino)
+			return true;
+	return false;
+}
+
 int dmz_open(const char *const *paths, uint32_t nr, bool write, struct dmz_devs **devs,
 	     struct zerr *e)
 {
@@ -28,7 +45,9 @@ int dmz_open(const char *const *paths, uint32_t nr, bool write, struct dmz_devs 
 	int ret = 0;
 
 	for (i = 0; !ret && i < nr; i++)
-		ret = target_unmounted(paths[i], e);
+		ret = is_named_before(paths, i) ?
+		      zerr_set(e, EBUSY, "%s: is named twice", paths[i]) :
+		      target_unmounted(paths[i], e);
 	return ret ? ret : dmz_devs_open(paths, nr, &opts, devs, e);
 }
 

@@ -93,6 +93,9 @@ static int open_device(struct target *t, bool write, struct zerr *e)
 	int ret;
 
 	ret = zdev_open(t->name, &opts, &t->dev, e);
+	if (ret == -ENODEV && dmz_probe_regular(t->name))
+		return zerr_set(e, ENODEV, "%s: is the first of several devices of a disk, name the "
+				"zoned ones behind it", t->name);
 	if (ret)
 		return e->msg[0] ? ret : zerr_errno(e, -ret, "%s", t->name);
 	info = zdev_info(t->dev);

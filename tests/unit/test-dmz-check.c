@@ -632,7 +632,53 @@ static void test_later_super_block(void)
 			CHECK_EQ(zdev_command(devs->dev[1].zdev, ZDEV_RESET, 0), 0);
 		CHECK_EQ(dmz_set_write(devs, 9, 0, 1, block), 0);
 		CHECK_EQ(run_check(devs, true, &r, &e), -EINVAL);
-		CHECK_HAS(e.msg, "belongs to another target");
+		CHECK_HAS(e.msg, "belongs to another disk");
+		CHECK_EQ(dmz_devs_close(devs), 0);
+	}
+}
+
+/* Put `block` where the super block of the device behind the regular one is. */
+static void put_later(struct dmz_devs *devs, uint32_t conv)
+{
+	if (!conv)
+		CHECK_EQ(zdev_command(devs->dev[1].zdev, ZDEV_RESET, 0), 0);
+	CHECK_EQ(dmz_set_write(devs, 9, 0, 1, block), 0);
+}
+
+/* What a repair would take from a device that may not be one of the disk. */
+static void test_wrong_device(void)
+{
+	for (uint32_t conv = 0; conv < 3; conv += 2) {
+		struct dmz_devs *devs = fresh_two(conv);
+		struct dmz_super sb = get_super(devs, 0), later;
+
+		/* One that has its place elsewhere in the disk. */
+		CHECK_EQ(dmz_tertiary_load(devs, 1, &sb, &later, &e), 0);
+		later.sb_block += devs->zone_blocks;
+		memset(block, 0, sizeof(block));
+		dmz_super_encode(&later, block);
+		put_later(devs, conv);
+		CHECK_EQ(run_check(devs, true, &r, &e), -EINVAL);
+		CHECK_HAS(e.msg, "in the order in which they were formatted");
+		/* One with other content. */
+		memset(block, 'x', sizeof(block));
+		put_later(devs, conv);
+		CHECK_EQ(run_check(devs, true, &r, &e), -EINVAL);
+		CHECK_HAS(e.msg, "holds something else");
+		CHECK_EQ(dmz_set_read(devs, 9, 0, 1, block), 0);
+		CHECK_EQ(block[0], 'x');
+		/* A new one, where chunk 0 would lose its block. */
+		memset(block, 0, sizeof(block));
+		put_later(devs, conv);
+		map(devs, 2, 0, 20, DMZ_NONE);
+		set_bits(devs, 2, 20, 0, 1);
+		for (int repair = 0; repair < 2; repair++) {
+			CHECK_EQ(run_check(devs, repair, &r, &e), 0);
+			CHECK_HAS(r.text, "E device: lacks data of the disk, too");
+			CHECK_HAS(r.text, "E zone 20 (zone 11 of device): 1 valid blocks");
+			CHECK_EQ(r.res.repaired, 0);
+			CHECK_EQ(get_super(devs, 0).gen, 1);
+		}
 		CHECK_EQ(dmz_devs_close(devs), 0);
 	}
 }
@@ -726,6 +772,7 @@ int main(void)
 	RUN(test_bad_metadata_zone);
 	RUN(test_two_devices);
 	RUN(test_later_super_block);
+	RUN(test_wrong_device);
 	RUN(test_map_of_two_devices);
 	RUN(test_io_errors);
 	RUN(test_damage_all_over);
