@@ -76,7 +76,7 @@ enum zdev_op {
 	ZDEV_PUT_TAIL,	/* see zdev_get_tail */
 	ZDEV_RESERVE,	/* sequential zone: see zdev_reserve */
 	ZDEV_COPY,	/* see zdev_io: by the device itself, without data passing through us */
-	ZDEV_DISCARD,	/* conventional zone: the space is given back, reads as zeros */
+	ZDEV_DISCARD,	/* conventional zone: the space is given back, reads as zeros; see dead */
 };
 
 /*
@@ -115,6 +115,7 @@ struct zdev_io {
 	uint32_t	src_zno;	/* COPY: another zone or range of the same device */
 	uint64_t	src_pos;	/* COPY: bytes from the source zone's start */
 	bool		share_only;	/* COPY: only if no data need be moved, else -EOPNOTSUPP */
+	bool		dead;		/* DISCARD: nobody reads it again: need not be zeros after */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 

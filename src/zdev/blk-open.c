@@ -206,6 +206,10 @@ void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock)
 
 	v = sysfs_number(rdev, "queue/nr_requests", MAX_DEPTH);
 	p->depth = v && v < MAX_DEPTH ? (unsigned)v : MAX_DEPTH;
+
+	/* The queue of a partition is its disk's. */
+	v = sysfs_number(rdev, "../queue/discard_max_bytes", 1);
+	p->no_discard = !sysfs_number(rdev, "queue/discard_max_bytes", v);
 }
 
 /* Open the device in libzbd and fill in the rest of *p. 0 or -errno with *e. */

@@ -28,6 +28,7 @@ struct blk_params {
 	bool		regular;	/* not zoned: libzbd knows nothing of it */
 	bool		is_file;	/* regular: a file, not a block device */
 	bool		buffered;	/* fd has no O_DIRECT: workers move the data */
+	bool		no_discard;	/* a block device to which space cannot be given back */
 	const struct zlog *log;
 };
 
@@ -55,8 +56,8 @@ int blk_open_with(struct blk_params *p, blk_opener *opener, uint32_t wait_ms,
 int blk_claim(dev_t rdev, const char *path, bool read_only, int *fd, struct zerr *e);
 
 /*
- * Fill in mem_align, max_write and depth of the open device, which has logical blocks
- * of lblock bytes and whose block_size is set.
+ * Fill in mem_align, max_write, depth and no_discard of the open device, which has
+ * logical blocks of lblock bytes and whose block_size is set.
  */
 void blk_read_queue(struct blk_params *p, dev_t rdev, uint32_t lblock);
 

@@ -94,7 +94,8 @@ struct blk {
 	struct blk_slot	*slots;
 	atomic_uint	submits;	/* calls of io_submit */
 
-	atomic_bool	no_discard;	/* refused before */
+	atomic_bool	no_discard;	/* refused before: of what is dead */
+	atomic_bool	no_zeros;	/* and of what is to read as zeros */
 
 	pthread_mutex_t	lock;		/* guards all below, and the zones as noted there */
 	pthread_cond_t	work;		/* for a worker, or stop */

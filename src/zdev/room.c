@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 
 /*
@@ -55,4 +57,17 @@ int room_punch(int fd, uint64_t off, uint64_t len)
 	if (!ret)
 		return 0;
 	return errno == ENOSYS || errno == ENODEV ? -EOPNOTSUPP : -errno;
+}
+
+int room_discard(int fd, uint64_t off, uint64_t len)
+{
+	uint64_t range[2] = { off, len };
+	int ret;
+
+	do {
+		ret = ioctl(fd, BLKDISCARD, range);
+	} while (ret && errno == EINTR);
+	if (!ret)
+		return 0;
+	return errno == ENOTTY ? -EOPNOTSUPP : -errno;
 }

@@ -18,4 +18,10 @@ int room_allocate(int fd, uint64_t off, uint64_t len);
  */
 int room_punch(int fd, uint64_t off, uint64_t len);
 
+/*
+ * [off, off + len) of a block device takes up no space after, and may hold anything.
+ * 0 or -errno as above. May block.
+ */
+int room_discard(int fd, uint64_t off, uint64_t len);
+
 #endif
