@@ -303,7 +303,7 @@ setup()
 	done
 	same "$(stat_counter random_free)" 10
 	same "$(awk '$1 == "state" { print $2 }' "$MNT/.zonefsd/reclaim")" idle
-	echo now >"$MNT/.zonefsd/reclaim"
+	echo >"$MNT/.zonefsd/reclaim"
 	expect ok ctl sync
 	same "$(stat_counter random_free)" 14
 	[[ $(stat_counter reclaim_move) -ge 4 ]]
@@ -312,7 +312,10 @@ setup()
 	done
 	remount_disk
 	holds "$T/r" $((17 * M))
+	echo now >"$MNT/.zonefsd/reclaim"
 	expect ok ctl reclaim
+	# An empty line is one, but no command.
+	no bash -c "echo >'$MNT/.zonefsd/ctl'"
 }
 
 @test "more is written than the random zones hold" {

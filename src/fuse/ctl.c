@@ -402,7 +402,7 @@ static int run_command(struct freq *f)
 	return ret;
 }
 
-/* The line in data without its newline, or NULL with the errno in *err. */
+/* The line in data, empty or not, without its newline, or NULL with the errno in *err. */
 static char *copy_line(const char *data, size_t size, int *err)
 {
 	char *line;
@@ -410,7 +410,7 @@ static char *copy_line(const char *data, size_t size, int *err)
 	*err = EINVAL;
 	if (size && data[size - 1] == '\n')
 		size--;
-	if (!size || size > CTL_LINE_MAX || memchr(data, '\n', size) ||
+	if (size > CTL_LINE_MAX || memchr(data, '\n', size) ||
 	    memchr(data, '\0', size))
 		return NULL;
 	line = strndup(data, size);
