@@ -251,6 +251,7 @@ setup()
 		refused 1 "zonefsd: .*$opt.*no meaning for a disk" zonefsd -o "$opt" "$DEV" "$MNT"
 	done
 	refused 2 'zonefsd: .*zoned' zonefsd -o zoned "$DEV" "$MNT"
+	refused 2 'zonefsd: zoned=: needs the path' zonefsd -o zoned= "$DEV" "$MNT"
 	unchanged refused 1 'zonefsd: .*nosuch' zonefsd -o zoned="$T/nosuch" "$DEV" "$MNT"
 	mount_disk errors=remount-ro,no_passthrough,noatime
 }
@@ -385,7 +386,7 @@ setup()
 	create_device --capacity 256M --zone-size 4M --conv-zones 0
 	truncate -s 40M "$T/front"
 	zonefsctl mkfs -t dmzoned "$T/front" "$DEV"
-	refused 1 'zonefsd: .*one of several.*zoned=' zonefsd "$DEV" "$MNT"
+	refused 1 'zonefsd: .*one of several.*-o zoned=DEV' zonefsd "$DEV" "$MNT"
 	mount_disk zoned="$DEV" "$T/front"
 	head -1 "$MNT/.zonefsd/stats" |
 		grep -qE '^status 74 zones [0-9]+/8 cache 0/0 random [0-9]+/[0-9]+ sequential$'
@@ -398,6 +399,33 @@ setup()
 	mount_disk zoned="$DEV" "$T/front"
 	holds "$T/r" $((9 * M + 512))
 	refused 1 'zonefsd: .*' zonefsd -o zoned="$DEV" "$T/front" "$T/mnt2"
+}
+
+@test "devices that do not make the disk are refused with one line each" {
+	create_device --capacity 64M --zone-size 4M --conv-zones 0
+	for n in second other; do
+		zonefsctl create --layout "$LAYOUT" --capacity 64M --zone-size 4M --conv-zones 0 "$T/$n"
+	done
+	truncate -s 40M "$T/front" "$T/blank"
+	zonefsctl mkfs -t dmzoned -o seq=3 "$T/front" "$DEV" "$T/second"
+	cp -a "$T/front" "$T/was"
+	refuses() { unchanged refused 1 "zonefsd: $T/$1" zonefsd -o "$2" "$T/$3" "$MNT"; }
+	refuses 'front: is the first of several.*, name the zoned ones with -o zoned=DEV' rw front
+	refuses 'blank: not a zoned device' rw blank
+	refuses 'front: its disk has 42 zones, here are 26: a device is missing' zoned="$DEV" front
+	refuses 'second: stands elsewhere in the disk of .*/front: name .* in the order' \
+		zoned="$T/second",zoned="$DEV" front
+	refuses 'second: is named twice' zoned="$DEV",zoned="$T/second",zoned="$T/second" front
+	refuses 'second: is named twice' zoned="$T/second" second
+	refuses 'other: has no super block of dm-zoned' zoned="$DEV",zoned="$T/other" front
+	refuses 'blank: holds no dm-zoned format' zoned="$DEV",zoned="$T/second" blank
+	zonefsctl mkfs -t dmzoned -o seq=3 "$T/blank" "$T/other"
+	refuses 'other: belongs to another disk than .*/front' zoned="$DEV",zoned="$T/other" front
+	truncate -s 36M "$T/front"
+	refuses 'front: its disk has 42 zones, here are 41: .* not as large as it was' \
+		zoned="$DEV",zoned="$T/second" front
+	cp "$T/was" "$T/front"
+	mount_disk zoned="$DEV",zoned="$T/second" "$T/front"
 }
 
 @test "the daemon keeps its memory, and a fixed number of threads" {

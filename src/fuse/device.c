@@ -9,7 +9,6 @@
 #include <errno.h>
 
 #include "caps.h"
-#include "pressure.h"
 
 /* How long the device's present holder may take to shut down. */
 #define DEVICE_WAIT_MS	10000
@@ -40,6 +39,9 @@ static int look_at_device(struct mnt *m, struct zerr *e)
 	int ret, what;
 
 	ret = device_open_one(m, 0, m->opts->device, 0, e);
+	if (ret == -ENODEV && dmz_probe_regular(m->opts->device))
+		zerr_set(e, ENODEV, "%s: is the first of several devices of a disk, name the "
+			 "zoned ones with -o zoned=DEV", m->opts->device);
 	if (ret)
 		return ret;
 	m->nr_devs = 1;
@@ -47,8 +49,8 @@ static int look_at_device(struct mnt *m, struct zerr *e)
 	if (what < 0)
 		return zerr_errno(e, -what, "%s: cannot read", m->opts->device);
 	if (what == 2)
-		return zerr_set(e, EINVAL, "%s: is one of several devices of a disk, name the "
-				"regular one and give this one as zoned=", m->opts->device);
+		return zerr_set(e, EINVAL, "%s: is one of several devices of a disk, mount the "
+				"regular one and name this one with -o zoned=DEV", m->opts->device);
 	m->format = what ? &disk_format : &zone_format;
 	if (!what)
 		return 0;
@@ -102,7 +104,7 @@ int device_open(struct mnt *m, bool *override, struct zerr *e)
 	ret = check_disk_options(m->opts, e);
 	if (ret)
 		return ret;
-	pressure_prepare(m->log);
+	pressure_prepare(&m->pressure);
 	return caps_run_for_devices(paths, nr, open_disk, &a, override, e);
 }
 

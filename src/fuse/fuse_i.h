@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "options.h"
+#include "pressure.h"
 #include "zonefsd/block.h"
 #include "zonefsd/error.h"
 #include "zonefsd/log.h"
@@ -54,6 +55,7 @@ struct mnt {
 	uint32_t	nr_devs;
 	struct zonefs	*fs;		/* format zonefs */
 	struct disk	*disk;		/* format dmzoned */
+	struct pressure	pressure;	/* of a disk's daemon */
 	struct fuse_session *se;
 	struct iobuf_pool *pool;
 	struct freq_pool *freqs;	/* NULL: malloc serves */

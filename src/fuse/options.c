@@ -111,6 +111,8 @@ static int note_zonefs_only(struct options *o, const char *opt)
 
 static int add_zoned(struct options *o, const char *path, struct zerr *e)
 {
+	if (!*path)
+		return zerr_set(e, EINVAL, "zoned=: needs the path of a device");
 	if (o->nr_zoned == OPTIONS_MAX_ZONED)
 		return zerr_set(e, E2BIG, "zoned: at most %d devices", OPTIONS_MAX_ZONED);
 	o->zoned[o->nr_zoned] = strdup(path);
@@ -267,6 +269,18 @@ static int resolve(char **path, struct zerr *e)
 	return 0;
 }
 
+/* Real paths. A second open would wait for the first, and name us as who has it. */
+static int check_named_once(const struct options *o, struct zerr *e)
+{
+	unsigned i, j;
+
+	for (i = 0; i < o->nr_zoned; i++)
+		for (j = 0; j <= i; j++)
+			if (!strcmp(o->zoned[i], j ? o->zoned[j - 1] : o->device))
+				return zerr_set(e, EINVAL, "%s: is named twice", o->zoned[i]);
+	return 0;
+}
+
 /* Nothing of ours may be there; a dead mount could not even be looked at. */
 static int check_unused(const struct options *o, struct zerr *e)
 {
@@ -322,6 +336,8 @@ int options_resolve(struct options *o, struct zerr *e)
 	ret = resolve(&o->device, e);
 	for (i = 0; i < o->nr_zoned && !ret; i++)
 		ret = resolve(&o->zoned[i], e);
+	if (!ret)
+		ret = check_named_once(o, e);
 	if (!ret)
 		ret = resolve(&o->mountpoint, e);
 	if (!ret)

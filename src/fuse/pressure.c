@@ -31,8 +31,9 @@
 
 static void missing(const struct zlog *log, const char *what, int err)
 {
-	zlog(log, ZLOG_INFO, "the disk may stall when memory is short: %s: %s", what,
-	     strerror(err));
+	if (err)
+		zlog(log, ZLOG_INFO, "the disk may stall when memory is short: %s: %s", what,
+		     strerror(err));
 }
 
 static void *nothing(void *arg)
@@ -88,23 +89,19 @@ static int spare_us(void)
 	return ret;
 }
 
-void pressure_prepare(const struct zlog *log)
+void pressure_prepare(struct pressure *p)
 {
 	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-	int err;
 
 	set_stack_size();
 	keep_heap();
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
-		missing(log, "the kernel does not know that it depends on us", errno);
-	err = spare_us();
-	if (err)
-		missing(log, "we are not spared when memory has run out", err);
+	p->flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) ? errno : 0;
+	p->spared = spare_us();
 	/* It matters only where the right to lock memory has been given up. */
 	setrlimit(RLIMIT_MEMLOCK, &all);
 }
 
-void pressure_lock(const struct zlog *log)
+void pressure_lock(const struct pressure *p, const struct zlog *log)
 {
 	struct rlimit limit;
 	int flags = MCL_CURRENT;
@@ -112,6 +109,7 @@ void pressure_lock(const struct zlog *log)
 	/* What comes later must not fail for a limit that what is here has used up. */
 	if (!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur == RLIM_INFINITY)
 		flags |= MCL_FUTURE;
-	if (mlockall(flags))
-		missing(log, "our memory is not locked", errno);
+	missing(log, "our memory is not locked", mlockall(flags) ? errno : 0);
+	missing(log, "the kernel does not know that it depends on us", p->flusher);
+	missing(log, "we are not spared when memory has run out", p->spared);
 }

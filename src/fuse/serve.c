@@ -22,7 +22,6 @@
 #include "caps.h"
 #include "device.h"
 #include "fuse-log.h"
-#include "pressure.h"
 
 /* Requests that a disk serves without asking for memory: what the kernel keeps in flight. */
 #define DISK_FREQS	512
@@ -232,7 +231,7 @@ static int start(struct serve *s, struct zerr *e)
 	if (!ret)
 		ret = mount_session(s, e);
 	if (!ret && s->m.format->block)
-		pressure_lock(s->m.log);
+		pressure_lock(&s->m.pressure, s->m.log);
 	if (!ret)
 		ret = caps_drop(s->override, e);
 	if (!ret)
