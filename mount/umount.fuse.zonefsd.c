@@ -3,9 +3,11 @@
  * umount.fuse.zonefsd: what umount(8) runs for a mount of ours. umount(2) does
  * not wait for a FUSE daemon; this does, and returns how the daemon ended.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <libmount/libmount.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +222,42 @@ static int wait_for_daemon(const struct args *a, const struct daemon *d)
 
 /* ---- unmount ---- */
 
+/* Is the loop device on a file below the mount point? */
+static bool loop_is_on(const char *loop, const char *mountpoint)
+{
+	char path[NAME_MAX + 32], file[PATH_MAX] = "";
+	size_t len = strlen(mountpoint);
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", loop);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(file, sizeof(file), f))
+		file[0] = '\0';
+	fclose(f);
+	return !strncmp(file, mountpoint, len) && file[len] == '/';
+}
+
+/* It is what no list of open files shows. */
+static int fail_busy(const struct args *a, const char *mountpoint)
+{
+	char cause[NAME_MAX + 80] = "target is busy";
+	DIR *dir = opendir("/sys/block");
+	struct dirent *de;
+
+	while (dir && (de = readdir(dir))) {
+		if (strncmp(de->d_name, "loop", 4) || !loop_is_on(de->d_name, mountpoint))
+			continue;
+		snprintf(cause, sizeof(cause), "target is busy: /dev/%s is attached to it, "
+			 "detach it with zonefs-losetup -d", de->d_name);
+		break;
+	}
+	if (dir)
+		closedir(dir);
+	return fail(a->target, cause);
+}
+
 static int busy(const struct args *a, const struct mounted *m)
 {
 	struct zerr e = { "" };
@@ -228,7 +266,7 @@ static int busy(const struct args *a, const struct mounted *m)
 	int ret;
 
 	if (!a->ro_when_busy || m->dead)
-		return fail(a->target, "target is busy");
+		return fail_busy(a, m->mountpoint);
 	ret = helper_current_flags(m->mountpoint, &flags);
 	if (!ret)
 		ret = helper_current_opts(m, opts, sizeof(opts));

@@ -103,6 +103,18 @@ fs_survives()
 	umount_device
 }
 
+@test "umount names the loop device that keeps a mount busy" {
+	make_disk
+	mount.fuse.zonefsd "$DEV" "$MNT" 3>&-
+	awk '$1 == "pid" { print $2 }' "$MNT/.zonefsd/info" >>"$T/daemons"
+	attach "$MNT"
+	refused 32 "umount.*: $MNT: target is busy: $LOOP is attached to it, .*zonefs-losetup -d" \
+		umount.fuse.zonefsd "$MNT"
+	zonefs-losetup -d "$MNT"
+	(cd "$MNT" && refused 32 'target is busy$' umount.fuse.zonefsd "$MNT")
+	umount.fuse.zonefsd "$MNT"
+}
+
 @test "ext4 fills the disk, is taken apart and found again" {
 	fs_survives ext4
 }
