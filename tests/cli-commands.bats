@@ -299,6 +299,7 @@ blkzone_line='^  start: 0x[0-9a-f]{9}, len 0x[0-9a-f]{6}, cap 0x[0-9a-f]{6}, wpt
 	zonefsctl stat "$MNT" | grep -qE '^nr_seq +5'
 	zonefsctl stat --json "$MNT" | jq -e '.stats.nr_seq == 5 and .stats.write_bytes == 5000'
 	refused 1 'zonefsctl: .*not a mount' zonefsctl stat "$T"
+	refused 1 'zonefsctl: .*nosuch: No such file' zonefsctl stat "$T/nosuch"
 }
 
 @test "remove unmounts and waits; the files stay" {

@@ -198,7 +198,8 @@ static int run_stat(struct args *a)
 		return a->status;
 	ret = mounted_find(path, &m);
 	if (ret != 1)
-		return fail("%s: %s", path, ret ? strerror(-ret) : "not a mount of zonefsd");
+		return fail("%s: %s", path, ret ? strerror(-ret) : access(path, F_OK) ?
+			    strerror(errno) : "not a mount of zonefsd");
 	mounted_free(&m);
 	ret = target_open(path, &t);
 	if (ret)
