@@ -199,6 +199,15 @@ static struct bm *evict(struct block *b)
 	return bm;
 }
 
+void bm_wake(struct block *b)
+{
+	parts_wake(b, &b->wait_bm);
+	if (b->bm_short) {
+		b->bm_short = false;
+		pthread_cond_broadcast(&b->changed);
+	}
+}
+
 static void load_from(struct block *b, struct bm *bm, int set);
 
 static void wake_all(struct block *b, struct bm *bm, int err)
@@ -212,7 +221,7 @@ static void wake_all(struct block *b, struct bm *bm, int err)
 		part_list_add(&b->ready, p);
 	}
 	bm->waiters = NULL;
-	parts_wake(b, &b->wait_bm);
+	bm_wake(b);
 	pthread_cond_broadcast(&b->changed);
 }
 
@@ -328,33 +337,34 @@ struct bm *bm_get_wait(struct block *b, uint32_t zone, uint32_t block, int *err)
 		bm = find(b, index, true);
 		if (bm && bm->loaded)
 			return pin(b, bm);
+		b->bm_short = !bm;
 		if (!bm)
 			commit_kick(b);
 		/* What find() left to be read is sent on the way out. */
 		block_leave(b);
 		pthread_mutex_lock(&b->lock);
 		bm = find(b, index, false);
-		if (!bm || bm->loading) {
-			b->bm_short = true;
+		if (bm ? bm->loading : b->bm_short) {
 			pthread_cond_wait(&b->changed, &b->lock);
 			bm = find(b, index, false);
 		}
-		if (bm && !bm->loaded && !bm->loading) {
-			*err = -EIO;
-			return NULL;
-		}
+		if (bm && !bm->loaded && !bm->loading)
+			break;
 	}
+	*err = -EIO;
+	return NULL;
+}
+
+void bm_unpin(struct bm *bm)
+{
+	bm->pins--;
 }
 
 void bm_put(struct block *b, struct bm *bm)
 {
-	if (--bm->pins)
-		return;
-	parts_wake(b, &b->wait_bm);
-	if (b->bm_short) {
-		b->bm_short = false;
-		pthread_cond_broadcast(&b->changed);
-	}
+	bm_unpin(bm);
+	if (!bm->pins)
+		bm_wake(b);
 }
 
 bool bm_claim(struct block *b, struct bm *bm, uint32_t spare)

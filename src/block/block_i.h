@@ -328,6 +328,13 @@ struct bm *bm_get(struct block *b, uint32_t zone, uint32_t block, struct part *p
 /* The same, waiting; drops the lock meanwhile. NULL: *err is set. */
 struct bm *bm_get_wait(struct block *b, uint32_t zone, uint32_t block, int *err);
 void bm_put(struct block *b, struct bm *bm);
+/*
+ * The same by who has kept the lock since it got bm: no other could miss it, so none is
+ * woken. One that must wait for a second bitmap would wake itself, again and again.
+ */
+void bm_unpin(struct bm *bm);
+/* There may be room: those that wait for it look again. */
+void bm_wake(struct block *b);
 /* Promise of a change: keeps room in the next commit. false: none is left. */
 bool bm_claim(struct block *b, struct bm *bm, uint32_t spare);
 void bm_unclaim(struct block *b, struct bm *bm);

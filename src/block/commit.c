@@ -76,7 +76,6 @@ static void snapshot(struct block *b)
 	zone_list_init(&b->leaving);
 	b->commit_running = true;
 	parts_wake(b, &b->wait_commit);
-	parts_wake(b, &b->wait_bm);
 	pthread_cond_broadcast(&b->changed);
 }
 
@@ -270,7 +269,7 @@ static void commit_end(struct block *b, int err)
 		let_go(b);
 	b->commit_running = false;
 	b->last_commit = zclock_now();
-	parts_wake(b, &b->wait_bm);
+	bm_wake(b);
 	pthread_cond_broadcast(&b->changed);
 	block_leave(b);
 }

@@ -64,7 +64,7 @@ static bool get_bitmaps(struct block *b, uint32_t block, struct part *p, const u
 		bm[i] = bm_get(b, zone[i], block, p);
 		if (!bm[i]) {
 			if (i && bm[0])
-				bm_put(b, bm[0]);
+				bm_unpin(bm[0]);
 			return false;
 		}
 	}
@@ -87,13 +87,13 @@ static struct run find_run(struct block *b, uint32_t block, uint32_t nr, const u
 	return r;
 }
 
-static void put_bitmaps(struct block *b, struct bm *bm[2])
+static void put_bitmaps(struct bm *bm[2])
 {
 	int i;
 
 	for (i = 0; i < 2; i++)
 		if (bm[i])
-			bm_put(b, bm[i]);
+			bm_unpin(bm[i]);
 }
 
 bool read_source(struct block *b, uint64_t pos, uint32_t nr, struct part *p, uint32_t *from)
@@ -107,7 +107,7 @@ bool read_source(struct block *b, uint64_t pos, uint32_t nr, struct part *p, uin
 	if (!get_bitmaps(b, block, p, zone, bm))
 		return false;
 	r = find_run(b, block, nr, zone, bm);
-	put_bitmaps(b, bm);
+	put_bitmaps(bm);
 	*from = r.nr == nr ? r.zone : DMZ_NONE;
 	return true;
 }
@@ -182,7 +182,7 @@ void read_step(struct block *b, struct part *p)
 		r = find_run(b, block, p->nr - p->at, zone, bm);
 		issue_run(b, p, i, &r);
 		p->at += r.nr;
-		put_bitmaps(b, bm);
+		put_bitmaps(bm);
 	}
 	if (!p->pending && (p->error || p->at == p->nr))
 		read_end(b, p);

@@ -210,7 +210,10 @@ static int get_bitmap(struct block *b, uint32_t zone, uint32_t k, struct bm **sl
 		commit_kick(b);
 		block_leave(b);
 		pthread_mutex_lock(&b->lock);
-		pthread_cond_wait(&b->changed, &b->lock);
+		if (bm_claim(b, bm, 1))
+			break;
+		if (!b->failed)
+			pthread_cond_wait(&b->changed, &b->lock);
 	}
 	*slot = bm;
 	return 0;
@@ -244,7 +247,7 @@ static int wait_map_room(struct block *b, uint32_t chunk)
 		commit_kick(b);
 		block_leave(b);
 		pthread_mutex_lock(&b->lock);
-		if (!map_has_room(b, chunk))
+		if (!map_has_room(b, chunk) && !b->failed)
 			pthread_cond_wait(&b->changed, &b->lock);
 	}
 	return 0;

@@ -421,7 +421,7 @@ void block_fail(struct block *b, int err)
 	     zdev_info(b->devs->dev[0].zdev)->path, strerror(-err));
 	write_wake_zone_waiters(b, -EROFS);
 	parts_wake(b, &b->wait_commit);
-	parts_wake(b, &b->wait_bm);
+	bm_wake(b);
 	for (i = 0; i < CHUNK_HASH; i++)
 		for (c = b->chunk_hash[i]; c; c = c->hash_next)
 			parts_wake(b, &c->parked);

@@ -342,7 +342,7 @@ static void drop_bitmaps(struct block *b, struct part *p)
 		if (!bms[i])
 			continue;
 		bm_unclaim(b, bms[i]);
-		bm_put(b, bms[i]);
+		bm_unpin(bms[i]);
 	}
 	p->bm = p->other_bm = NULL;
 }
@@ -355,7 +355,7 @@ static bool take_bitmap(struct block *b, struct part *p, uint32_t zone, struct b
 	if (!bm)
 		return false;
 	if (!bm_claim(b, bm, spare(b))) {
-		bm_put(b, bm);
+		bm_unpin(bm);
 		wait_for_commit(b, p);
 		return false;
 	}
@@ -515,6 +515,8 @@ static void write_complete(struct block *b, struct part *p)
 		clear_bits(b, p->other, p->other_bm, p);
 	}
 	drop_bitmaps(b, p);
+	/* Others ran meanwhile and may have found no room. */
+	bm_wake(b);
 	if (!again) {
 		write_end(b, p);
 		return;

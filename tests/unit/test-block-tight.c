@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Disks at the end of what they have: more bitmap blocks in use than are kept in
+ * memory while a commit is under way.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "block-rig.h"
+#include "gate.h"
+
+#define ZONE_BLOCKS	32u
+#define NR_CONV		560u
+#define NR_SEQ		60u
+#define SET1		20u	/* where set 1 begins */
+#define OLD_CHUNKS	240u	/* changed before the commit */
+#define NEW_CHUNKS	200u	/* changed meanwhile: more than there is room for */
+#define WATCH		60u
+
+struct disk {
+	struct zdev	*dev;
+	struct gate	*gate;
+	struct block	*b;
+};
+
+static void open_disk(struct disk *d)
+{
+	struct zdev_geometry g = {
+		.block_size = BLK, .zone_size = ZONE_BLOCKS * BLK,
+		.zone_capacity = ZONE_BLOCKS * BLK, .nr_zones = NR_CONV + NR_SEQ,
+		.nr_conv = NR_CONV,
+	};
+	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = 8 };
+	struct block_opts opts = { .no_reclaim = true };
+	struct dmz_devs *devs;
+	struct zerr e = { "" };
+
+	CHECK_EQ(zdev_mem_create(&g, &d->dev, &e), 0);
+	d->gate = gate_stack(&d->dev);
+	CHECK_EQ(dmz_devs_join(&d->dev, 1, &devs, &e), 0);
+	CHECK_EQ(dmz_format(devs, &format, NULL, &e), 0);
+	CHECK_EQ(block_open(devs, &opts, &d->b, &e), 0);
+}
+
+/* ---- requests that are not waited for ---- */
+
+struct req {
+	struct block_io	io;		/* first */
+	struct iovec	iov;
+	uint8_t		*data;
+	atomic_bool	done;
+};
+
+static void req_done(struct block_io *io)
+{
+	atomic_store(&((struct req *)io)->done, true);
+}
+
+static void req_start(struct disk *d, struct req *q, enum block_op op, uint64_t chunk,
+		      uint64_t block, uint64_t nr)
+{
+	memset(q, 0, sizeof(*q));
+	q->data = malloc(nr * BLK + 1);
+	CHECK(q->data);
+	memset(q->data, (int)(chunk * 7 + block) & 0xff, nr * BLK);
+	q->iov = (struct iovec) { q->data, nr * BLK };
+	q->io = (struct block_io) {
+		.op = op, .pos = (chunk * ZONE_BLOCKS + block) * BLK, .len = nr * BLK,
+		.iov = &q->iov, .nr_iov = 1, .done = req_done,
+	};
+	block_submit(d->b, &q->io);
+}
+
+static ssize_t req_end(struct req *q)
+{
+	while (!atomic_load(&q->done))
+		usleep(100);
+	free(q->data);
+	return q->io.result;
+}
+
+static void put(struct disk *d, uint64_t chunk, uint64_t block, uint64_t nr)
+{
+	struct req q;
+
+	req_start(d, &q, BLOCK_WRITE, chunk, block, nr);
+	CHECK_EQ(req_end(&q), nr * BLK);
+}
+
+static void flush(struct disk *d)
+{
+	struct req q;
+
+	req_start(d, &q, BLOCK_FLUSH, 0, 0, 0);
+	CHECK_EQ(req_end(&q), 0);
+}
+
+/* ---- no room for a bitmap ---- */
+
+struct crowd {
+	struct disk	d;
+	struct req	flush, fresh[NEW_CHUNKS], read, write;
+};
+
+static unsigned nr_done(const struct crowd *c)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < NEW_CHUNKS; i++)
+		n += atomic_load(&c->fresh[i].done);
+	return n;
+}
+
+/* Until no more of them are done: the rest wait for room. */
+static void settle(const struct crowd *c)
+{
+	unsigned n, seen = 0, calm = 0;
+
+	while (calm < 20) {
+		usleep(10000);
+		n = nr_done(c);
+		calm = n == seen ? calm + 1 : 0;
+		seen = n;
+	}
+	CHECK(seen && seen < NEW_CHUNKS);
+}
+
+/*
+ * A commit that does not end, and behind it so many changes that nothing in memory can make
+ * room. Of chunk 0's two zones one has its bitmap there, the other has not.
+ */
+static void crowd(struct crowd *c)
+{
+	struct disk *d = &c->d;
+	uint64_t i;
+
+	open_disk(d);
+	put(d, 0, 0, 16);
+	put(d, 0, 3, 1);
+	flush(d);
+	for (i = 0; i < OLD_CHUNKS; i++)
+		put(d, 1 + i, i % ZONE_BLOCKS, 1);
+	gate_shut(d->gate, SET1, 0);
+	req_start(d, &c->flush, BLOCK_FLUSH, 0, 0, 0);
+	gate_await(d->gate);
+	put(d, 0, 16, 1);
+	for (i = 0; i < NEW_CHUNKS; i++)
+		req_start(d, &c->fresh[i], BLOCK_WRITE, 1 + OLD_CHUNKS + i, 5, 1);
+	settle(c);
+	req_start(d, &c->read, BLOCK_READ, 0, 0, ZONE_BLOCKS);
+	req_start(d, &c->write, BLOCK_WRITE, 0, 17, 1);
+}
+
+static void test_waits_for_room(void)
+{
+	struct block_stats st;
+	struct crowd c;
+	unsigned i;
+
+	rig_watch(WATCH, "requests wait for room");
+	crowd(&c);
+	block_get_stats(c.d.b, &st);
+	CHECK_EQ(st.commits, 1);
+	gate_open(c.d.gate);
+	CHECK_EQ(req_end(&c.flush), 0);
+	for (i = 0; i < NEW_CHUNKS; i++)
+		CHECK_EQ(req_end(&c.fresh[i]), BLK);
+	CHECK_EQ(req_end(&c.read), ZONE_BLOCKS * BLK);
+	CHECK_EQ(req_end(&c.write), BLK);
+	CHECK_EQ(block_close(c.d.b), 0);
+}
+
+int main(void)
+{
+	RUN(test_waits_for_room);
+	return 0;
+}
