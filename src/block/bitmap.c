@@ -337,6 +337,8 @@ struct bm *bm_get_wait(struct block *b, uint32_t zone, uint32_t block, int *err)
 		bm = find(b, index, true);
 		if (bm && bm->loaded)
 			return pin(b, bm);
+		if (!bm && b->failed)
+			break;
 		b->bm_short = !bm;
 		if (!bm)
 			commit_kick(b);

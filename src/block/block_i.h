@@ -352,6 +352,8 @@ void part_list_add(struct part_list *l, struct part *p);
 /* All of l will be tried again by block_leave. */
 void parts_wake(struct block *b, struct part_list *l);
 void part_done(struct block *b, struct part *p);
+/* NULL: nothing goes on in it. */
+struct chunk *chunk_find(const struct block *b, uint32_t no);
 struct chunk *chunk_get(struct block *b, uint32_t no);
 void chunk_put(struct block *b, struct chunk *c);
 void issue_io(struct block *b, struct io_list *l, struct zdev_io *io);

@@ -176,9 +176,9 @@ void read_step(struct block *b, struct part *p)
 
 	for (i = 0; i < PART_IOS && p->at < p->nr && !p->error; i++) {
 		block = p->block + p->at;
-		/* With runs in flight their completion comes here again. */
+		/* With runs in flight their completion comes here again, else p waits now. */
 		if (!get_bitmaps(b, block, p->pending ? NULL : p, zone, bm))
-			break;
+			return;
 		r = find_run(b, block, p->nr - p->at, zone, bm);
 		issue_run(b, p, i, &r);
 		p->at += r.nr;

@@ -13,6 +13,8 @@
 /* In percent of the random zones: when it starts, and when it is done. */
 #define START_FREE	30u
 #define STOP_FREE	45u
+/* A zone that is to be freed has a write on its way: it is looked at again after this. */
+#define BUSY_NS		INT64_C(10000000)
 
 /* ---- which chunk ---- */
 
@@ -37,9 +39,16 @@ static bool judge(const struct block *b, uint32_t zone, struct victim *v)
 		return false;
 	v->chunk = z->chunk;
 	v->cost = z->weight;
+	if (z->state == ZONE_DATA && !z->weight) {
+		v->kind = RECLAIM_EMPTY;
+		/* The first write is on its way into it: only if there is nothing else to do. */
+		if (chunk_find(b, z->chunk))
+			v->cost = 8 * (uint64_t)b->zone_blocks;
+		return true;
+	}
 	if (z->state == ZONE_DATA) {
-		v->kind = z->weight ? RECLAIM_MOVE : RECLAIM_EMPTY;
-		return v->kind == RECLAIM_EMPTY || may_move(b);
+		v->kind = RECLAIM_MOVE;
+		return may_move(b);
 	}
 	dz = map_dzone(b, z->chunk);
 	if (b->zones[dz].flags & ZONE_F_BAD)
@@ -131,11 +140,16 @@ static void give_up(struct block *b)
 		write_wake_zone_waiters(b, -ENOSPC);
 }
 
-static void doze(struct block *b, unsigned seconds)
+static void doze_for(struct block *b, int64_t ns)
 {
-	struct timespec ts = zclock_timespec(zclock_now() + seconds * ZCLOCK_SECOND);
+	struct timespec ts = zclock_timespec(zclock_now() + ns);
 
 	pthread_cond_timedwait(&b->reclaim_cond, &b->lock, &ts);
+}
+
+static void doze(struct block *b, unsigned seconds)
+{
+	doze_for(b, seconds * ZCLOCK_SECOND);
 }
 
 /* A zone that cannot be emptied is left alone after a few tries. */
@@ -175,6 +189,8 @@ static void round_of_reclaim(struct block *b)
 		note_failure(b, &v, ret);
 	} else if (!ret) {
 		b->reclaim_failures = 0;
+		if (v.kind == RECLAIM_EMPTY && map_dzone(b, v.chunk) != DMZ_NONE)
+			doze_for(b, BUSY_NS);
 	}
 	if (b->leaving.nr && (b->wait_zone.head || b->reclaim_on || b->reclaim_asked))
 		commit_kick(b);

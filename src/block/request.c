@@ -51,13 +51,20 @@ static struct zdev_io *take_ios(struct io_list *l)
 
 /* ---- chunks ---- */
 
-struct chunk *chunk_get(struct block *b, uint32_t no)
+struct chunk *chunk_find(const struct block *b, uint32_t no)
 {
-	struct chunk **slot = &b->chunk_hash[no % CHUNK_HASH], *c;
+	struct chunk *c;
 
-	for (c = *slot; c; c = c->hash_next)
+	for (c = b->chunk_hash[no % CHUNK_HASH]; c; c = c->hash_next)
 		if (c->no == no)
 			break;
+	return c;
+}
+
+struct chunk *chunk_get(struct block *b, uint32_t no)
+{
+	struct chunk **slot = &b->chunk_hash[no % CHUNK_HASH], *c = chunk_find(b, no);
+
 	if (!c) {
 		/* There are as many as parts, and one for reclaim. */
 		c = b->free_chunks;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
- * memory while a commit is under way.
+ * memory, while a commit is under way and when it fails.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -170,8 +170,41 @@ static void test_waits_for_room(void)
 	CHECK_EQ(block_close(c.d.b), 0);
 }
 
+/* The same, and the commit fails: whoever waited is told. */
+static void test_room_never_comes(void)
+{
+	struct zdev_fault fault = { .op = ZDEV_WRITE, .zno = SET1, .err = EIO };
+	struct block_stats st;
+	struct crowd c;
+	unsigned i;
+	ssize_t ret;
+
+	rig_watch(WATCH, "a commit fails while requests wait for room");
+	crowd(&c);
+	CHECK_EQ(block_reclaim(c.d.b, false), 0);
+	/* Zones that the waiting writes are to fill do not keep it from others. */
+	do {
+		usleep(10000);
+		block_get_stats(c.d.b, &st);
+	} while (!st.reclaim_move);
+	usleep(100000);
+	CHECK_EQ(zdev_inject(c.d.gate->next, &fault), 0);
+	gate_open(c.d.gate);
+	CHECK_EQ(req_end(&c.flush), -EIO);
+	for (i = 0; i < NEW_CHUNKS; i++) {
+		ret = req_end(&c.fresh[i]);
+		CHECK(ret == BLK || ret == -EROFS || ret == -EIO);
+	}
+	CHECK_EQ(req_end(&c.read), -EIO);
+	CHECK(req_end(&c.write) < 0);
+	CHECK(block_is_readonly(c.d.b));
+	CHECK_EQ(block_reclaim(c.d.b, true), -EIO);
+	CHECK_EQ(block_close(c.d.b), -EIO);
+}
+
 int main(void)
 {
 	RUN(test_waits_for_room);
+	RUN(test_room_never_comes);
 	return 0;
 }
