@@ -358,17 +358,19 @@ static int finish_one(struct block *b)
 	if (best == DMZ_NONE)
 		return -ENOSPC;
 	z = &b->zones[best];
-	/* Keeps writes away meanwhile. */
+	/* Keeps writes away meanwhile, and the zone from being reset and used again. */
 	z->flags |= ZONE_F_ERROR;
+	zone_get(b, best);
 	block_leave(b);
 	dev = dmz_zone_dev(b->devs, best, &zno);
 	ret = zdev_command(dev, ZDEV_FINISH, zno);
 	pthread_mutex_lock(&b->lock);
-	if (ret)
-		return ret;
-	z->flags &= (uint8_t)~ZONE_F_ERROR;
-	zone_set_wp(b, best, b->zone_blocks);
-	return 0;
+	if (!ret) {
+		z->flags &= (uint8_t)~ZONE_F_ERROR;
+		zone_set_wp(b, best, b->zone_blocks);
+	}
+	zone_put(b, best);
+	return ret;
 }
 
 /* A target that nothing names on disk may be reset at once. */

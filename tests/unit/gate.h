@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A filter in front of a device that holds writes to one zone back until it is
- * opened: what a test does meanwhile is done while the write is under way,
+ * A filter in front of a device that holds writes to one zone, or commands to it, back
+ * until it is opened: what a test does meanwhile is done while the write is under way,
  * however slow or fast the machine is.
  */
 #ifndef GATE_H
@@ -18,6 +18,7 @@ struct gate {
 	pthread_mutex_t	lock;		/* guards all below */
 	pthread_cond_t	reached;
 	bool		shut;
+	enum zdev_op	op;
 	uint32_t	zno;
 	uint64_t	from;		/* of the zone's bytes: held from here on */
 	struct zdev_io	*held;
@@ -29,7 +30,7 @@ static inline void gate_submit(struct zdev *dev, struct zdev_io *io)
 	bool hold;
 
 	pthread_mutex_lock(&g->lock);
-	hold = g->shut && io->op == ZDEV_WRITE && io->zno == g->zno && io->pos >= g->from;
+	hold = g->shut && io->op == g->op && io->zno == g->zno && io->pos >= g->from;
 	if (hold) {
 		/* Only one is under way at a time. */
 		CHECK(!g->held);
@@ -89,9 +90,19 @@ static inline struct gate *gate_stack(struct zdev **dev)
 static inline void gate_shut(struct gate *g, uint32_t zno, uint64_t from)
 {
 	pthread_mutex_lock(&g->lock);
+	g->op = ZDEV_WRITE;
 	g->zno = zno;
 	g->from = from;
 	g->shut = true;
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* The same for a command, ZDEV_RESET or ZDEV_FINISH. */
+static inline void gate_shut_command(struct gate *g, enum zdev_op op, uint32_t zno)
+{
+	gate_shut(g, zno, 0);
+	pthread_mutex_lock(&g->lock);
+	g->op = op;
 	pthread_mutex_unlock(&g->lock);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
- * memory, while a commit is under way and when it fails.
+ * memory, while a commit is under way and when it fails; few
+ * zones that may be active.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -10,31 +11,36 @@
 #include "gate.h"
 
 #define ZONE_BLOCKS	32u
-#define NR_CONV		560u
-#define NR_SEQ		60u
-#define SET1		20u	/* where set 1 begins */
+#define SET1		20u	/* where set 1 of the crowded disk begins */
 #define OLD_CHUNKS	240u	/* changed before the commit */
 #define NEW_CHUNKS	200u	/* changed meanwhile: more than there is room for */
 #define WATCH		60u
 
+struct shape {
+	uint64_t	zone_blocks;
+	uint32_t	nr_conv, nr_seq, reserve, max_active;
+};
+
 struct disk {
+	uint64_t	zone_blocks;
 	struct zdev	*dev;
 	struct gate	*gate;
 	struct block	*b;
 };
 
-static void open_disk(struct disk *d)
+static void open_disk(struct disk *d, const struct shape *s)
 {
 	struct zdev_geometry g = {
-		.block_size = BLK, .zone_size = ZONE_BLOCKS * BLK,
-		.zone_capacity = ZONE_BLOCKS * BLK, .nr_zones = NR_CONV + NR_SEQ,
-		.nr_conv = NR_CONV,
+		.block_size = BLK, .zone_size = s->zone_blocks * BLK,
+		.zone_capacity = s->zone_blocks * BLK, .nr_zones = s->nr_conv + s->nr_seq,
+		.nr_conv = s->nr_conv, .max_active = s->max_active,
 	};
-	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = 8 };
+	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = s->reserve };
 	struct block_opts opts = { .no_reclaim = true };
 	struct dmz_devs *devs;
 	struct zerr e = { "" };
 
+	d->zone_blocks = s->zone_blocks;
 	CHECK_EQ(zdev_mem_create(&g, &d->dev, &e), 0);
 	d->gate = gate_stack(&d->dev);
 	CHECK_EQ(dmz_devs_join(&d->dev, 1, &devs, &e), 0);
@@ -65,7 +71,7 @@ static void req_start(struct disk *d, struct req *q, enum block_op op, uint64_t 
 	memset(q->data, (int)(chunk * 7 + block) & 0xff, nr * BLK);
 	q->iov = (struct iovec) { q->data, nr * BLK };
 	q->io = (struct block_io) {
-		.op = op, .pos = (chunk * ZONE_BLOCKS + block) * BLK, .len = nr * BLK,
+		.op = op, .pos = (chunk * d->zone_blocks + block) * BLK, .len = nr * BLK,
 		.iov = &q->iov, .nr_iov = 1, .done = req_done,
 	};
 	block_submit(d->b, &q->io);
@@ -85,6 +91,24 @@ static void put(struct disk *d, uint64_t chunk, uint64_t block, uint64_t nr)
 
 	req_start(d, &q, BLOCK_WRITE, chunk, block, nr);
 	CHECK_EQ(req_end(&q), nr * BLK);
+}
+
+/* The contents of put(). */
+static void get(struct disk *d, uint64_t chunk, uint64_t block, uint64_t nr)
+{
+	uint64_t i, len = nr * BLK;
+	uint8_t *data = malloc(len);
+	struct iovec iov = { data, len };
+	struct block_io io = {
+		.op = BLOCK_READ, .pos = (chunk * d->zone_blocks + block) * BLK, .len = len,
+		.iov = &iov, .nr_iov = 1,
+	};
+
+	CHECK(data);
+	CHECK_EQ(block_run(d->b, &io), len);
+	for (i = 0; i < len; i++)
+		CHECK_EQ(data[i], (chunk * 7 + block) & 0xff);
+	free(data);
 }
 
 static void flush(struct disk *d)
@@ -131,10 +155,13 @@ static void settle(const struct crowd *c)
  */
 static void crowd(struct crowd *c)
 {
+	static const struct shape shape = {
+		.zone_blocks = ZONE_BLOCKS, .nr_conv = 560, .nr_seq = 60, .reserve = 8,
+	};
 	struct disk *d = &c->d;
 	uint64_t i;
 
-	open_disk(d);
+	open_disk(d, &shape);
 	put(d, 0, 0, 16);
 	put(d, 0, 3, 1);
 	flush(d);
@@ -202,9 +229,58 @@ static void test_room_never_comes(void)
 	CHECK_EQ(block_close(c.d.b), -EIO);
 }
 
+/* One block in each of so many chunks. */
+static void fill_chunks(struct disk *d, uint64_t from, uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = from; i < from + nr; i++)
+		put(d, i, 3, 1);
+}
+
+/* ---- few zones may be active ---- */
+
+/*
+ * While a zone is being finished all that it held is discarded. It must not be given to
+ * others, who would find it full.
+ */
+static void test_finished_zone_leaves(void)
+{
+	const struct shape s = {
+		.zone_blocks = ZONE_BLOCKS, .nr_conv = 8, .nr_seq = 6, .reserve = 2,
+		.max_active = 1,
+	};
+	struct block_stats st;
+	struct disk d;
+	struct req q;
+
+	rig_watch(WATCH, "a zone is freed while it is being finished");
+	open_disk(&d, &s);
+	put(&d, 0, 0, 16);
+	fill_chunks(&d, 1, 5);
+	gate_shut_command(d.gate, ZDEV_FINISH, s.nr_conv);
+	CHECK_EQ(block_reclaim(d.b, false), 0);
+	gate_await(d.gate);
+	req_start(&d, &q, BLOCK_DISCARD, 0, 0, ZONE_BLOCKS);
+	CHECK_EQ(req_end(&q), ZONE_BLOCKS * BLK);
+	flush(&d);
+	usleep(100000);
+	gate_open(d.gate);
+	CHECK_EQ(block_reclaim(d.b, true), 0);
+	/* The zone that was freed last is the next one taken. */
+	fill_chunks(&d, 6, 1);
+	CHECK_EQ(block_reclaim(d.b, true), 0);
+	block_get_stats(d.b, &st);
+	CHECK_EQ(st.reclaim_move, 6);
+	get(&d, 1, 3, 1);
+	get(&d, 6, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+}
+
 int main(void)
 {
 	RUN(test_waits_for_room);
 	RUN(test_room_never_comes);
+	RUN(test_finished_zone_leaves);
 	return 0;
 }
