@@ -262,6 +262,8 @@ struct block {
 	struct bm	**final_bms;	/* scratch: bitmaps of three zones */
 	uint32_t	last_victim;	/* chunk that reclaim did not empty */
 	uint32_t	reclaim_failures;	/* one after the other */
+	bool		have_stuck;	/* zones may have ZONE_F_STUCK */
+	bool		stuck_tried;	/* they were tried again for the writes that wait now */
 
 	pthread_t	commit_thread, reclaim_thread;
 	bool		have_commit_thread, have_reclaim_thread;
@@ -409,7 +411,10 @@ struct victim {
 
 int reclaim_init(struct block *b);
 void reclaim_free(struct block *b);
-/* Do it, if the chunk is still as it was. Drops the lock on the way. 0 or -errno. */
+/*
+ * Do it, if the chunk is still as it was. Drops the lock on the way. 0, -EAGAIN when what
+ * it needs is in use, or -errno.
+ */
 int reclaim_chunk(struct block *b, const struct victim *v);
 
 /* load.c: before any thread runs, no lock held. */

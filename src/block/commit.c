@@ -208,6 +208,7 @@ static void recycle(struct block *b)
 		z = &b->zones[zone];
 		if (!zone_is_seq(z)) {
 			b->nr_leaving_random--;
+			z->flags &= (uint8_t)~ZONE_F_STUCK;
 		} else if ((z->wp || z->flags) && !(z->flags & ZONE_F_BAD)) {
 			block_leave(b);
 			ret = reset_zone(b, zone);

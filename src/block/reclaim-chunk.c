@@ -336,40 +336,63 @@ static int finish_copy(struct block *b, struct chunk *c)
 
 /* ---- the cases ---- */
 
+/* One that refused a write is the last choice: it may refuse this, too. */
+static bool is_better(const struct zone *z, const struct zone *best)
+{
+	if (!z->flags != !best->flags)
+		return !z->flags;
+	return z->wp > best->wp;
+}
+
 /*
- * The device takes no further zone that is begun but not full: fill one up. The
- * one with the least left, and none that is in use. 0 or -errno.
+ * A zone that is begun but not full, the one with the least left, and none that is in use.
+ * DMZ_NONE; *later: one that is will be free for it soon, or reset.
+ */
+static uint32_t find_begun(const struct block *b, bool *later)
+{
+	uint32_t zone, best = DMZ_NONE;
+	const struct zone *z;
+
+	for (zone = 0; zone < b->devs->nr_zones; zone++) {
+		z = &b->zones[zone];
+		if (!zone_is_seq(z) || !z->wp || z->wp == b->zone_blocks ||
+		    z->flags & ZONE_F_BAD || z->state == ZONE_META)
+			continue;
+		if (z->refs || z->state != ZONE_DATA)
+			*later = true;
+		else if (best == DMZ_NONE || is_better(z, &b->zones[best]))
+			best = zone;
+	}
+	return best;
+}
+
+/*
+ * The device takes no further zone that is begun but not full: fill one up. 0, -EAGAIN
+ * when that may be tried again, or -errno.
  */
 static int finish_one(struct block *b)
 {
-	uint32_t zone, best = DMZ_NONE, zno;
+	bool later = false;
+	uint32_t zone = find_begun(b, &later), zno;
 	struct zdev *dev;
 	struct zone *z;
 	int ret;
 
-	for (zone = 0; zone < b->devs->nr_zones; zone++) {
-		z = &b->zones[zone];
-		if (!zone_is_seq(z) || !z->wp || z->wp == b->zone_blocks || z->refs || z->flags ||
-		    z->state != ZONE_DATA)
-			continue;
-		if (best == DMZ_NONE || z->wp > b->zones[best].wp)
-			best = zone;
-	}
-	if (best == DMZ_NONE)
-		return -ENOSPC;
-	z = &b->zones[best];
+	if (zone == DMZ_NONE)
+		return later ? -EAGAIN : -ENOSPC;
+	z = &b->zones[zone];
 	/* Keeps writes away meanwhile, and the zone from being reset and used again. */
 	z->flags |= ZONE_F_ERROR;
-	zone_get(b, best);
+	zone_get(b, zone);
 	block_leave(b);
-	dev = dmz_zone_dev(b->devs, best, &zno);
+	dev = dmz_zone_dev(b->devs, zone, &zno);
 	ret = zdev_command(dev, ZDEV_FINISH, zno);
 	pthread_mutex_lock(&b->lock);
 	if (!ret) {
 		z->flags &= (uint8_t)~ZONE_F_ERROR;
-		zone_set_wp(b, best, b->zone_blocks);
+		zone_set_wp(b, zone, b->zone_blocks);
 	}
-	zone_put(b, best);
+	zone_put(b, zone);
 	return ret;
 }
 

@@ -13,7 +13,7 @@
 /* In percent of the random zones: when it starts, and when it is done. */
 #define START_FREE	30u
 #define STOP_FREE	45u
-/* A zone that is to be freed has a write on its way: it is looked at again after this. */
+/* What is in use is looked at again after this. */
 #define BUSY_NS		INT64_C(10000000)
 
 /* ---- which chunk ---- */
@@ -134,10 +134,12 @@ static void give_up(struct block *b)
 	b->reclaim_on = false;
 	if (!b->wait_zone.head)
 		return;
-	if (random_free(b))
+	if (random_free(b)) {
 		write_wake_zone_waiters(b, 0);
-	else if (!b->nr_leaving && !b->commit_running)
+	} else if (!b->nr_leaving && !b->commit_running) {
 		write_wake_zone_waiters(b, -ENOSPC);
+		b->stuck_tried = false;
+	}
 }
 
 static void doze_for(struct block *b, int64_t ns)
@@ -152,6 +154,26 @@ static void doze(struct block *b, unsigned seconds)
 	doze_for(b, seconds * ZCLOCK_SECOND);
 }
 
+static void forget_stuck(struct block *b)
+{
+	uint32_t zone;
+
+	for (zone = 0; zone < b->devs->nr_zones && b->have_stuck; zone++)
+		b->zones[zone].flags &= (uint8_t)~ZONE_F_STUCK;
+	b->have_stuck = false;
+}
+
+/* What could not be emptied is tried once more before a write is refused for it. */
+static bool try_stuck(struct block *b)
+{
+	if (!b->have_stuck || b->stuck_tried || !b->wait_zone.head || random_free(b) ||
+	    b->nr_leaving)
+		return false;
+	b->stuck_tried = true;
+	forget_stuck(b);
+	return true;
+}
+
 /* A zone that cannot be emptied is left alone after a few tries. */
 static void note_failure(struct block *b, const struct victim *v, int err)
 {
@@ -162,6 +184,7 @@ static void note_failure(struct block *b, const struct victim *v, int err)
 	if (++b->reclaim_failures < MAX_FAILURES)
 		return;
 	b->reclaim_failures = 0;
+	b->have_stuck = true;
 	if (bz != DMZ_NONE)
 		b->zones[bz].flags |= ZONE_F_STUCK;
 	else if (dz != DMZ_NONE)
@@ -173,7 +196,7 @@ static void round_of_reclaim(struct block *b)
 	struct victim v;
 	int ret;
 
-	if (!pick(b, &v)) {
+	if (!pick(b, &v) && !(try_stuck(b) && pick(b, &v))) {
 		give_up(b);
 		pthread_cond_broadcast(&b->changed);
 		if (b->leaving.nr)
@@ -185,15 +208,17 @@ static void round_of_reclaim(struct block *b)
 	}
 	set_throttle(b, zclock_now());
 	ret = reclaim_chunk(b, &v);
-	if (ret && ret != -ECANCELED) {
+	if (ret && ret != -ECANCELED && ret != -EAGAIN)
 		note_failure(b, &v, ret);
-	} else if (!ret) {
+	if (!ret) {
 		b->reclaim_failures = 0;
-		if (v.kind == RECLAIM_EMPTY && map_dzone(b, v.chunk) != DMZ_NONE)
-			doze_for(b, BUSY_NS);
+		b->stuck_tried = false;
 	}
 	if (b->leaving.nr && (b->wait_zone.head || b->reclaim_on || b->reclaim_asked))
 		commit_kick(b);
+	if (ret == -EAGAIN ||
+	    (!ret && v.kind == RECLAIM_EMPTY && map_dzone(b, v.chunk) != DMZ_NONE))
+		doze_for(b, BUSY_NS);
 	block_leave(b);
 	pthread_mutex_lock(&b->lock);
 }
@@ -226,6 +251,7 @@ int block_reclaim(struct block *b, bool wait)
 		return -EROFS;
 	pthread_mutex_lock(&b->lock);
 	b->reclaim_asked = true;
+	forget_stuck(b);
 	reclaim_kick(b);
 	while (wait && b->reclaim_asked && !b->failed && !b->stopping)
 		pthread_cond_wait(&b->changed, &b->lock);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
- * memory, while a commit is under way and when it fails; few
- * zones that may be active.
+ * memory, while a commit is under way and when it fails; zones that reclaim cannot
+ * empty; few zones that may be active.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -229,7 +229,22 @@ static void test_room_never_comes(void)
 	CHECK_EQ(block_close(c.d.b), -EIO);
 }
 
-/* One block in each of so many chunks. */
+/* ---- zones that reclaim cannot empty ---- */
+
+static const struct shape few = {
+	.zone_blocks = ZONE_BLOCKS, .nr_conv = 8, .nr_seq = 14, .reserve = 4,
+};
+#define FEW_RANDOM	6u	/* without the sets' */
+
+static void fail(struct disk *d, enum zdev_op op, uint32_t from, uint32_t to, int err)
+{
+	struct zdev_fault fault = { .op = op, .err = err };
+
+	for (fault.zno = from; fault.zno < to; fault.zno++)
+		CHECK_EQ(zdev_inject(d->gate->next, &fault), 0);
+}
+
+/* One block in each of so many chunks, which takes more random zones than there are. */
 static void fill_chunks(struct disk *d, uint64_t from, uint64_t nr)
 {
 	uint64_t i;
@@ -238,7 +253,75 @@ static void fill_chunks(struct disk *d, uint64_t from, uint64_t nr)
 		put(d, i, 3, 1);
 }
 
+/* What reclaim failed to empty a while ago, it can now: no write is refused. */
+static void test_device_recovers(void)
+{
+	struct disk d;
+
+	rig_watch(WATCH, "the sequential zones take no writes for a while");
+	open_disk(&d, &few);
+	fill_chunks(&d, 0, FEW_RANDOM);
+	fail(&d, ZDEV_WRITE, few.nr_conv, few.nr_conv + few.nr_seq, ENOSPC);
+	CHECK_EQ(block_reclaim(d.b, true), 0);
+	fail(&d, ZDEV_WRITE, few.nr_conv, few.nr_conv + few.nr_seq, 0);
+	fill_chunks(&d, FEW_RANDOM, FEW_RANDOM);
+	get(&d, 0, 3, 1);
+	get(&d, FEW_RANDOM, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+}
+
+/* A zone that could not be emptied, and was given up and taken again, is as any other. */
+static void test_zone_comes_again(void)
+{
+	struct req q;
+	struct disk d;
+
+	rig_watch(WATCH, "zones that could not be read are used again");
+	open_disk(&d, &few);
+	fill_chunks(&d, 0, FEW_RANDOM);
+	fail(&d, ZDEV_READ, 2, few.nr_conv, EIO);
+	CHECK_EQ(block_reclaim(d.b, true), 0);
+	fail(&d, ZDEV_READ, 2, few.nr_conv, 0);
+	req_start(&d, &q, BLOCK_DISCARD, 0, 0, FEW_RANDOM * ZONE_BLOCKS);
+	CHECK_EQ(req_end(&q), FEW_RANDOM * ZONE_BLOCKS * BLK);
+	flush(&d);
+	fill_chunks(&d, 0, 2 * FEW_RANDOM);
+	get(&d, FEW_RANDOM, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+}
+
 /* ---- few zones may be active ---- */
+
+/* The only zone that may be active is being written: reclaim waits for it. */
+static void test_active_zone_busy(void)
+{
+	struct shape s = few;
+	struct block_stats st;
+	struct disk d;
+	struct req q;
+
+	rig_watch(WATCH, "the one active zone is in use");
+	s.max_active = 1;
+	open_disk(&d, &s);
+	put(&d, 0, 0, 16);
+	fill_chunks(&d, 1, FEW_RANDOM);
+	gate_shut(d.gate, s.nr_conv, 0);
+	req_start(&d, &q, BLOCK_WRITE, 0, 16, 4);
+	gate_await(d.gate);
+	CHECK_EQ(block_reclaim(d.b, false), 0);
+	do {
+		usleep(10000);
+		block_get_stats(d.b, &st);
+	} while (!st.reclaim_move);
+	usleep(200000);
+	gate_open(d.gate);
+	CHECK_EQ(req_end(&q), 4 * BLK);
+	fill_chunks(&d, 1 + FEW_RANDOM, FEW_RANDOM);
+	get(&d, 0, 0, 16);
+	get(&d, 0, 16, 4);
+	get(&d, 1, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+}
 
 /*
  * While a zone is being finished all that it held is discarded. It must not be given to
@@ -281,6 +364,9 @@ int main(void)
 {
 	RUN(test_waits_for_room);
 	RUN(test_room_never_comes);
+	RUN(test_device_recovers);
+	RUN(test_zone_comes_again);
+	RUN(test_active_zone_busy);
 	RUN(test_finished_zone_leaves);
 	return 0;
 }
