@@ -120,10 +120,10 @@ static uint32_t pick_sizes(struct block *b)
 	uint64_t blocks = 2900000 > fixed ? (2900000 - fixed) / DMZ_BLOCK_SIZE : 0;
 	uint32_t least = 8 * b->bpz + 96;
 
-	if (blocks < least)
-		blocks = least;
 	if (blocks > 640)
 		blocks = 640;
+	if (blocks < least)
+		blocks = least;
 	/* Two fifths may change between two commits, and are copied for each. */
 	b->image_max = (uint32_t)(blocks * 2 / 5);
 	if (b->image_max < 4 * b->bpz + 32)

@@ -2,7 +2,8 @@
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
  * memory, while a commit is under way and when it fails; zones that reclaim cannot
- * empty; few zones that may be active.
+ * empty; few zones that may be active; zones so large that a bitmap is all there is
+ * room for.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -360,6 +361,26 @@ static void test_finished_zone_leaves(void)
 	CHECK_EQ(block_close(d.b), 0);
 }
 
+/* ---- zones larger than any that are made ---- */
+
+static void test_huge_zones(void)
+{
+	static const uint64_t gib[] = { 16, 32, 128 };
+	struct shape s = few;
+	struct disk d;
+	unsigned i;
+
+	for (i = 0; i < sizeof(gib) / sizeof(gib[0]); i++) {
+		rig_watch(WATCH, "zones of %u GiB", (unsigned)gib[i]);
+		s.zone_blocks = (gib[i] << 30) / BLK;
+		open_disk(&d, &s);
+		fill_chunks(&d, 0, FEW_RANDOM);
+		CHECK_EQ(block_reclaim(d.b, true), 0);
+		get(&d, 0, 3, 1);
+		CHECK_EQ(block_close(d.b), 0);
+	}
+}
+
 int main(void)
 {
 	RUN(test_waits_for_room);
@@ -368,5 +389,6 @@ int main(void)
 	RUN(test_zone_comes_again);
 	RUN(test_active_zone_busy);
 	RUN(test_finished_zone_leaves);
+	RUN(test_huge_zones);
 	return 0;
 }
