@@ -100,6 +100,12 @@ void chunk_settle(struct block *b, struct chunk *c)
 		map_set(b, c->no, dz, DMZ_NONE);
 		zone_leave(b, bz);
 		bz = DMZ_NONE;
+	} else if (bz != DMZ_NONE && !b->zones[dz].weight) {
+		/* All that is valid is in the buffer: it takes the data zone's place. */
+		map_set(b, c->no, bz, DMZ_NONE);
+		zone_leave(b, dz);
+		dz = bz;
+		bz = DMZ_NONE;
 	}
 	/* Nothing valid at all: unless a write is about to come. */
 	if (bz == DMZ_NONE && !b->zones[dz].weight && !c->writes) {

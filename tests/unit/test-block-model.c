@@ -549,6 +549,8 @@ static void check_format(struct model *m)
 	struct dmz_check_result res = rig_check(&m->rig);
 
 	CHECK_EQ(res.errors, 0);
+	/* Above all no chunk keeps a zone that has nothing of it. */
+	CHECK_EQ(res.warnings, 0);
 	CHECK(!res.needs_sync);
 }
 
