@@ -156,14 +156,15 @@ static int daemon_remount(const char *mountpoint, bool ro, const char *opts)
 	return mounted_command(mountpoint, line);
 }
 
-static int remount_error(int ret, const char *mountpoint, bool ro, struct zerr *e)
+static int remount_error(int ret, const char *mountpoint, bool ro, const char *opts,
+			 struct zerr *e)
 {
 	if (ret == -EBUSY && ro)
 		return zerr_set(e, EBUSY, "%s: files are open for writing", mountpoint);
 	if (ret == -EROFS)
 		return zerr_set(e, EROFS, "%s: the device is read-only", mountpoint);
-	if (ret == -EINVAL)
-		return zerr_set(e, EINVAL, "%s: bad remount option", mountpoint);
+	if (ret == -EINVAL && *opts)
+		return zerr_set(e, EINVAL, "%s: cannot be remounted with %s", mountpoint, opts);
 	return zerr_errno(e, -ret, "%s: cannot remount", mountpoint);
 }
 
@@ -185,13 +186,13 @@ int helper_remount(const struct mounted *m, const char *opts,
 	if (!ret)
 		ret = helper_current_opts(m, old_opts, sizeof(old_opts));
 	if (ret)
-		return remount_error(ret, m->mountpoint, ro, e);
+		return remount_error(ret, m->mountpoint, ro, opts, e);
 	was_ro = old_flags & MS_RDONLY;
 
 	if (was_ro) {
 		ret = kernel_remount(m->mountpoint, mount_flags & ~MS_RDONLY);
 		if (ret)
-			return remount_error(ret, m->mountpoint, ro, e);
+			return remount_error(ret, m->mountpoint, ro, opts, e);
 	}
 	ret = daemon_remount(m->mountpoint, ro, opts);
 	if (ret)
@@ -203,5 +204,5 @@ int helper_remount(const struct mounted *m, const char *opts,
 restore_kernel:
 	if (was_ro)
 		kernel_remount(m->mountpoint, old_flags);
-	return remount_error(ret, m->mountpoint, ro, e);
+	return remount_error(ret, m->mountpoint, ro, opts, e);
 }

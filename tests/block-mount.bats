@@ -230,6 +230,8 @@ setup()
 	zio "await:$T/open"
 	no mount.fuse.zonefsd "$DEV" "$MNT" -o remount,ro
 	no mount_is_ro
+	refused 32 "mount.fuse.zonefsd: $MNT: cannot be remounted with errors=zone-ro" \
+		mount.fuse.zonefsd "$DEV" "$MNT" -o remount,errors=zone-ro
 	put "$T/r" 200000
 	touch "$T/go"
 	wait $!
@@ -289,7 +291,7 @@ setup()
 	for cmd in reset finish open close seal; do
 		expect EPERM ctl "$cmd" 20
 	done
-	refused 1 'zonefsctl: .*: Operation not permitted' zonefsctl reset -z 20 "$MNT"
+	refused 1 'zonefsctl: .*: reset 20: would destroy the disk' zonefsctl reset -z 20 "$MNT"
 	expect EINVAL ctl nonsense
 	expect ok ctl sync
 }

@@ -140,6 +140,15 @@ static int act_on_device(struct target *t, const struct cmd *cmd, const struct z
 	return ret;
 }
 
+/* The daemon refuses what would destroy a disk, even to those who may do it. */
+static bool refused_for_disk(const struct target *t, int err)
+{
+	char format[16];
+
+	return err == -EPERM && !mounted_value(t->info, "format", format, sizeof(format)) &&
+	       !strcmp(format, "dm-zoned");
+}
+
 static int act_on_mount(struct target *t, const struct cmd *cmd, const struct zone_range *r)
 {
 	char line[64];
@@ -152,7 +161,10 @@ static int act_on_mount(struct target *t, const struct cmd *cmd, const struct zo
 	else
 		snprintf(line, sizeof(line), "%s %u-%u", cmd->name, r->first, r->last);
 	ret = mounted_command(t->mounted.mountpoint, line);
-	return ret ? fail("%s: %s: %s", t->name, line, cause(ret)) : 0;
+	if (!ret)
+		return 0;
+	return fail("%s: %s: %s", t->name, line, refused_for_disk(t, ret) ?
+		    "would destroy the disk that the zones hold" : cause(ret));
 }
 
 /* Nothing is done when one zone of the range cannot be meant. */
