@@ -116,6 +116,7 @@ struct zdev_io {
 	uint64_t	src_pos;	/* COPY: bytes from the source zone's start */
 	bool		share_only;	/* COPY: only if no data need be moved, else -EOPNOTSUPP */
 	bool		dead;		/* DISCARD: nobody reads it again: need not be zeros after */
+	bool		once;		/* READ: a hint, the caller keeps what it will need again */
 	void		(*done)(struct zdev_io *io);
 	void		*owner;		/* the caller's own */
 

@@ -145,6 +145,7 @@ static void issue_run(struct block *b, struct part *p, int i, const struct run *
 	io->nr_iov = 1;
 	io->done = read_done;
 	io->owner = p;
+	io->once = true;	/* whoever has a disk has a page cache above it */
 	if (r->zone != DMZ_NONE)
 		zone_get(b, r->zone);
 	p->pending++;

@@ -216,16 +216,31 @@ void dir_fd_put(struct dir *d, struct dir_fd *f)
 
 int dir_fd_direct(struct dir *d, struct dir_fd *f)
 {
-	int fd;
+	int fd, none = DIR_NO_FD;
 
 	if (f->direct != DIR_NO_FD || atomic_load(&d->no_direct))
 		return f->direct;
-	fd = direct_open(f->fd, O_RDWR);
-	if (fd >= 0)
-		f->direct = fd;
-	else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM)
+	fd = direct_open(f->fd, d->read_only ? O_RDONLY : O_RDWR);
+	/* Readers may come here side by side: the first one's stays. */
+	if (fd >= 0 && !atomic_compare_exchange_strong(&f->direct, &none, fd))
+		close(fd);
+	else if (fd < 0 && fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM)
 		atomic_store(&d->no_direct, true);
 	return f->direct;
+}
+
+struct dir_fd *dir_fd_get_direct(struct dir *d, uint32_t zno)
+{
+	struct dir_fd *f;
+
+	pthread_mutex_lock(&d->lock);
+	f = d->flags[zno] & DIR_DIRTY ? NULL : find(d, zno);
+	if (f && f->direct == DIR_NO_FD)
+		f = NULL;
+	if (f)
+		use(d, f);
+	pthread_mutex_unlock(&d->lock);
+	return f;
 }
 
 void dir_fds_close(struct dir *d)

@@ -230,8 +230,32 @@ static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct
 	return move_rest(f->fd, true, pos, iov, nr_iov, done);
 }
 
+/*
+ * Past the page cache what is read once, unless it may be in there alone: then a direct
+ * read would have to wait until it is written.
+ */
+static int read_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct iovec *iov,
+		    int nr_iov, bool once, size_t *done)
+{
+	int fd = DIR_NO_FD;
+	ssize_t n;
+
+	if (once && nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, pos) &&
+	    !has_flag(d, f->zno, DIR_DIRTY))
+		fd = dir_fd_direct(d, f);
+	if (fd == DIR_NO_FD)
+		return move_iov(f->fd, false, pos, iov, nr_iov, done);
+	n = preadv(fd, iov, nr_iov, (off_t)pos);
+	if (n < 0 && direct_refused(errno))
+		atomic_store(&d->no_direct, true);
+	else if (n < 0 && errno != EINTR)
+		return -errno;
+	*done = n < 0 ? 0 : (size_t)n;
+	return move_rest(f->fd, false, pos, iov, nr_iov, done);
+}
+
 static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
-			const struct iovec *iov, int nr_iov)
+			const struct iovec *iov, int nr_iov, bool once)
 {
 	struct dir *d = medium;
 	struct dir_fd *f;
@@ -241,9 +265,27 @@ static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
 	ret = dir_fd_get(d, zno, &f);
 	if (ret)
 		return ret;
-	ret = move_iov(f->fd, false, pos, iov, nr_iov, &done);
+	ret = read_iov(d, f, pos, iov, nr_iov, once, &done);
 	dir_fd_put(d, f);
 	return ret ? ret : (ssize_t)done;
+}
+
+static int dir_direct_begin(void *medium, uint32_t zno, uint64_t pos, const struct iovec *iov,
+			    int nr_iov, struct emu_direct *way)
+{
+	struct dir *d = medium;
+	struct dir_fd *f;
+
+	f = nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, pos) ? dir_fd_get_direct(d, zno) : NULL;
+	if (!f)
+		return -EOPNOTSUPP;
+	*way = (struct emu_direct) { .fd = f->direct, .off = pos, .owner = f };
+	return 0;
+}
+
+static void dir_direct_end(void *medium, struct emu_direct *way)
+{
+	dir_fd_put(medium, way->owner);
 }
 
 /*
@@ -681,6 +723,8 @@ static int dir_backing(void *medium, uint32_t zno)
 const struct emu_medium_ops dir_medium_ops = {
 	.load		= dir_load,
 	.read		= dir_read,
+	.direct_begin	= dir_direct_begin,
+	.direct_end	= dir_direct_end,
 	.write		= dir_write,
 	.reset		= dir_reset,
 	.finish		= dir_finish,

@@ -118,7 +118,7 @@ enum {
 struct dir_fd {
 	uint32_t	zno;
 	int		fd;
-	atomic_int	direct;		/* a second one for direct writes; DIR_NO_FD */
+	atomic_int	direct;		/* a second one, past the page cache; DIR_NO_FD */
 	unsigned	refs;		/* in use; only unused ones are closed */
 	struct dir_fd	*newer, *older;	/* by last use */
 	struct dir_fd	*chain;		/* in its hash bucket */
@@ -140,7 +140,7 @@ struct dir {
 	bool		read_only;
 	atomic_bool	live;		/* marked open on disk: files may change, close marks it clean */
 	atomic_bool	lenient;	/* a partial last block is a tail, not damage */
-	atomic_bool	no_direct;	/* direct writes were refused once */
+	atomic_bool	no_direct;	/* direct transfers were refused once */
 	const struct zlog *log;
 	struct zerr	*e;		/* while opening: where load explains itself */
 
@@ -171,11 +171,14 @@ int dir_zone_open(struct dir *d, uint32_t zno, int flags);
 int dir_fd_get(struct dir *d, uint32_t zno, struct dir_fd **f);
 void dir_fd_put(struct dir *d, struct dir_fd *f);
 
-/*
- * The file's descriptor for direct writes, opened if need be; DIR_NO_FD when there
- * is none. To be called by the zone's changing operations only, one at a time.
- */
+/* The file's descriptor past the page cache, opened if need be; DIR_NO_FD when there is none. */
 int dir_fd_direct(struct dir *d, struct dir_fd *f);
+
+/*
+ * As dir_fd_get, but NULL unless the file has such a descriptor already, and all that was
+ * written to it has been synced. Does not block.
+ */
+struct dir_fd *dir_fd_get_direct(struct dir *d, uint32_t zno);
 
 /* ---- dir-sync.c ---- */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Large writes past the page cache. Filling pages for the first time costs more
- * than the disk does; small writes are better off in the cache, which gathers
- * them. Both may be mixed on one file: before a direct write the kernel writes
- * back and drops what is cached of its range.
+ * Transfers past the page cache: large ones, and reads of what nobody here reads
+ * again. Filling pages for the first time costs more than the disk does; small
+ * writes are better off in the cache, which gathers them. Both may be mixed on one
+ * file: before a direct transfer the kernel writes back what is cached of its range,
+ * and before a write it drops it.
  */
 #ifndef ZDEV_DIRECT_H
 #define ZDEV_DIRECT_H

@@ -301,7 +301,7 @@ static ssize_t exec_read(struct emu *emu, struct zdev_io *io)
 		return -EIO;
 	if (io->pos < end) {
 		ret = emu->ops->read(emu->medium, io->zno, io->pos, io->iov,
-				     io->nr_iov);
+				     io->nr_iov, io->once);
 		if (ret < 0)
 			return failed(emu, io->zno, "read", ret);
 		valid = end - io->pos;

@@ -39,6 +39,8 @@ static void emu_submit(struct zdev *dev, struct zdev_io *io)
 		zdev_complete(io, ret);
 		return;
 	}
+	if (io->op == ZDEV_READ && emu_aio_read(emu, io))
+		return;
 	ordered = io->zno == ZDEV_ALL_ZONES ||
 		  (io->op != ZDEV_READ && !emu_is_conv(&emu->conds, io->zno));
 	emu_queue_add(emu, io, ordered);
@@ -174,6 +176,7 @@ static int emu_close(struct zdev *dev)
 	struct emu *emu = to_emu(dev);
 	int ret;
 
+	emu_aio_stop(emu);
 	emu_queue_stop(emu);
 	ret = emu->ops->close(emu->medium);
 	emu_free(emu);
@@ -286,6 +289,7 @@ int emu_create(const struct emu_params *p, struct zdev **dev, struct zerr *e)
 		zerr_errno(e, -ret, "%s: starting threads", p->path);
 		goto fail;
 	}
+	emu_aio_start(emu);
 	*dev = &emu->dev;
 	return 0;
 fail:

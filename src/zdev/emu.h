@@ -17,6 +17,13 @@ struct emu_zone_state {
 	uint8_t		cond;	/* BLK_ZONE_COND_READONLY, _OFFLINE, or 0: follows from wp */
 };
 
+/* Where a direct read finds its data. */
+struct emu_direct {
+	int		fd;
+	uint64_t	off;		/* bytes in it */
+	void		*owner;		/* the medium's own */
+};
+
 /*
  * Called from worker threads with no lock held; may block. For one sequential
  * zone at most one of the changing calls (write, reset, finish, put_tail,
@@ -27,9 +34,20 @@ struct emu_zone_state {
 struct emu_medium_ops {
 	/* The stored state. At open for all zones, later after a failed write. */
 	int	(*load)(void *m, uint32_t zno, struct emu_zone_state *st);
-	/* Up to the iov's length; short only where the medium ends (emu adds zeros). */
+	/*
+	 * Up to the iov's length; short only where the medium ends (emu adds zeros).
+	 * once: nothing is won by keeping the data in memory.
+	 */
 	ssize_t	(*read)(void *m, uint32_t zno, uint64_t pos,
-			const struct iovec *iov, int nr_iov);
+			const struct iovec *iov, int nr_iov, bool once);
+	/*
+	 * For a read as with `once`: which open file has all of the range, so that
+	 * a direct read of it will do, until direct_end. -EOPNOTSUPP: use read.
+	 * Does not block. Both may be NULL.
+	 */
+	int	(*direct_begin)(void *m, uint32_t zno, uint64_t pos,
+				const struct iovec *iov, int nr_iov, struct emu_direct *way);
+	void	(*direct_end)(void *m, struct emu_direct *way);
 	/*
 	 * All of the iov or an error; a sequential zone's stored wp becomes
 	 * pos + length, only after the data is in the medium's hands.

@@ -5,6 +5,7 @@
  *	emu.c		life, report, the calls that wait
  *	emu-queue.c	order within a zone, workers, fairness between zones
  *	emu-exec.c	one operation: decide, call the medium, settle the outcome
+ *	emu-aio.c	small reads, which nobody waits for
  *	emu-cond.c	the condition machine: pure memory, no lock, no I/O
  *
  * One lock, struct emu's, guards everything that changes, and it is held only
@@ -138,6 +139,7 @@ struct emu {
 	pthread_mutex_t	lock;		/* guards conds and queue */
 	struct emu_conds conds;
 	struct emu_queue queue;
+	struct emu_aio	*aio;		/* NULL: workers read everything */
 };
 
 int emu_queue_start(struct emu *emu, unsigned nr_workers);
@@ -159,6 +161,16 @@ void emu_queue_add(struct emu *emu, struct zdev_io *io, bool ordered);
  * Handing each of many small calls to a worker costs more than the calls.
  */
 bool emu_queue_run(struct emu *emu, struct zdev_io *io);
+
+/* ---- emu-aio.c ---- */
+
+/* Without it, or where it fails, emu->aio stays NULL. */
+void emu_aio_start(struct emu *emu);
+/* No operation may be under way. */
+void emu_aio_stop(struct emu *emu);
+
+/* Start a checked read. false: nothing has happened, it is one for the workers. */
+bool emu_aio_read(struct emu *emu, struct zdev_io *io);
 
 /* ---- emu-exec.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The medium that emu sees: reads, writes and zone commands of an image. */
 #include <errno.h>
+#include <limits.h>
 
 #include "clone.h"
 #include "direct.h"
@@ -24,19 +25,46 @@ static int image_load(void *m, uint32_t zno, struct emu_zone_state *st)
 	return 0;
 }
 
+static uint64_t zone_bit(uint32_t zno)
+{
+	return UINT64_C(1) << zno % 64;
+}
+
 /*
- * Large reads of sequential zones past the page cache, as their writes are: to fill
- * pages that the reader's own cache will hold as well costs more than the disk.
- * Probing the cache first (RWF_NOWAIT) would start a read ahead of its own.
+ * Is nothing of the zone, as far as we know, in the page cache that the disk does not
+ * have? A direct read would have to wait until it is written.
  */
+static bool is_settled(struct image *img, uint32_t zno)
+{
+	if (img->read_only)
+		return true;
+	if (image_is_conv(&img->layout, zno))
+		return !atomic_load(&img->cached);
+	return !(atomic_load(&img->dirty[zno / 64]) & zone_bit(zno));
+}
+
+/*
+ * Large reads of sequential zones go past the page cache, as their writes do: to fill
+ * pages that the reader's own cache will hold as well costs more than the disk. So do
+ * all that are read once. Probing the cache first (RWF_NOWAIT) would start a read
+ * ahead of its own.
+ */
+static bool reads_direct(struct image *img, uint32_t zno, size_t len, bool once)
+{
+	if (img->direct < 0)
+		return false;
+	return (len >= DIRECT_MIN && !image_is_conv(&img->layout, zno)) ||
+	       (once && is_settled(img, zno));
+}
+
 static ssize_t read_either(struct image *img, uint32_t zno, const struct iovec *iov,
-			   int nr_iov, size_t len, uint64_t off)
+			   int nr_iov, size_t len, uint64_t off, bool once)
 {
 	ssize_t ret;
 
 	/* A read that the write pointer cuts short is less than its iov. */
-	if (img->direct < 0 || len < DIRECT_MIN || image_is_conv(&img->layout, zno) ||
-	    nr_iov != 1 || iov->iov_len != len || !direct_fits(iov, nr_iov, off))
+	if (nr_iov != 1 || iov->iov_len != len || !direct_fits(iov, nr_iov, off) ||
+	    !reads_direct(img, zno, len, once))
 		return image_readv(img->fd, iov, nr_iov, len, off);
 	ret = image_readv(img->direct, iov, nr_iov, len, off);
 	if (ret >= 0 || !direct_refused(-(int)ret))
@@ -45,7 +73,7 @@ static ssize_t read_either(struct image *img, uint32_t zno, const struct iovec *
 }
 
 static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
-			  int nr_iov)
+			  int nr_iov, bool once)
 {
 	struct image *img = m;
 	const struct image_layout *lay = &img->layout;
@@ -65,12 +93,24 @@ static ssize_t image_read(void *m, uint32_t zno, uint64_t pos, const struct iove
 		return 0;
 	if (len > end - pos)
 		len = end - pos;
-	return read_either(img, zno, iov, nr_iov, len, image_zone_offset(lay, zno) + pos);
+	return read_either(img, zno, iov, nr_iov, len, image_zone_offset(lay, zno) + pos, once);
 }
 
-static uint64_t zone_bit(uint32_t zno)
+static int image_direct_begin(void *m, uint32_t zno, uint64_t pos, const struct iovec *iov,
+			      int nr_iov, struct emu_direct *way)
 {
-	return UINT64_C(1) << zno % 64;
+	struct image *img = m;
+	uint64_t off = image_zone_offset(&img->layout, zno) + pos;
+
+	if (nr_iov > IOV_MAX || !direct_fits(iov, nr_iov, off) ||
+	    !reads_direct(img, zno, zdev_iov_len(iov, nr_iov), true))
+		return -EOPNOTSUPP;
+	*way = (struct emu_direct) { .fd = img->direct, .off = off };
+	return 0;
+}
+
+static void image_direct_end(void *m, struct emu_direct *way)
+{
 }
 
 /* The largest piece of memory that the page cache keeps as one. */
@@ -456,6 +496,8 @@ static void image_abandon(void *m)
 const struct emu_medium_ops image_ops = {
 	.load		= image_load,
 	.read		= image_read,
+	.direct_begin	= image_direct_begin,
+	.direct_end	= image_direct_end,
 	.write		= image_write,
 	.reset		= image_reset,
 	.finish		= image_finish,

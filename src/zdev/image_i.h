@@ -70,7 +70,7 @@ struct image_tail_map {
 struct image {
 	/* Set at open, constant after. */
 	int		fd;
-	int		direct;		/* a second one for direct writes; < 0: none */
+	int		direct;		/* a second one, past the page cache; < 0: none */
 	char		*path;
 	bool		read_only;
 	const struct zlog *log;

@@ -116,7 +116,7 @@ static int mem_load(void *medium, uint32_t zno, struct emu_zone_state *st)
 }
 
 static ssize_t mem_read(void *medium, uint32_t zno, uint64_t pos,
-			const struct iovec *iov, int nr_iov)
+			const struct iovec *iov, int nr_iov, bool once)
 {
 	struct mem *m = medium;
 	size_t done = 0;

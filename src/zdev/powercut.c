@@ -169,7 +169,7 @@ static int save_block(struct powercut *pc, struct before *b, uint64_t pos)
 		return 0;
 	}
 	iov = (struct iovec) { .iov_base = u->data, .iov_len = pc->block_size };
-	ret = pc->ops->read(pc->below, b->zno, pos, &iov, 1);
+	ret = pc->ops->read(pc->below, b->zno, pos, &iov, 1, false);
 	node = ret < 0 ? NULL : tsearch(u, &b->undo, by_pos);
 	if (!node) {
 		free(u);
@@ -300,11 +300,11 @@ static int powercut_load(void *m, uint32_t zno, struct emu_zone_state *st)
 }
 
 static ssize_t powercut_read(void *m, uint32_t zno, uint64_t pos,
-			     const struct iovec *iov, int nr_iov)
+			     const struct iovec *iov, int nr_iov, bool once)
 {
 	struct powercut *pc = m;
 
-	return pc->ops->read(pc->below, zno, pos, iov, nr_iov);
+	return pc->ops->read(pc->below, zno, pos, iov, nr_iov, once);
 }
 
 static ssize_t powercut_write(void *m, uint32_t zno, uint64_t pos,

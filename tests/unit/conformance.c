@@ -8,6 +8,7 @@
 
 #include "conformance.h"
 #include "unit.h"
+#include "zonefsd/latch.h"
 
 #define BS		4096u
 #define ZONE_SIZE	(256u * 1024)
@@ -40,6 +41,21 @@ static struct zdev_zone zone(struct zdev *dev, uint32_t zno)
 
 	CHECK_EQ(zdev_report(dev, zno, 1, &z), 0);
 	return z;
+}
+
+/* Read, and once more with the hint, which changes nothing but the way. */
+static ssize_t read_both(struct zdev *dev, uint32_t zno, uint64_t pos, void *buf, size_t len)
+{
+	static _Alignas(4096) char again[ZONE_SIZE];
+	struct iovec iov = { again, len };
+	struct zdev_io io = { .op = ZDEV_READ, .zno = zno, .pos = pos, .iov = &iov, .nr_iov = 1,
+			      .once = true };
+	ssize_t ret = zdev_pread(dev, zno, pos, buf, len);
+
+	CHECK(len <= sizeof(again));
+	CHECK_EQ(zdev_run(dev, &io), ret);
+	CHECK(ret < 0 || !memcmp(again, buf, (size_t)ret));
+	return ret;
 }
 
 static ssize_t append(struct zdev *dev, uint32_t zno, size_t len, uint64_t *pos)
@@ -193,7 +209,7 @@ static void check_data(struct zdev *dev, uint32_t zno, uint64_t written)
 	uint64_t i;
 
 	memset(got, 0xee, sizeof(got));
-	CHECK_EQ(zdev_pread(dev, zno, 0, got, ZONE_SIZE), ZONE_SIZE);
+	CHECK_EQ(read_both(dev, zno, 0, got, ZONE_SIZE), ZONE_SIZE);
 	CHECK(!memcmp(got, pattern, written));
 	for (i = written; i < ZONE_SIZE; i++)
 		CHECK_EQ(got[i], 0);
@@ -220,7 +236,7 @@ static void one_cell(const struct conformance *c, enum what w, enum start s)
 
 	/* Every write stores the pattern from its start. */
 	if (s == AT_O)
-		CHECK_EQ(zdev_pread(dev, Z0, 0, tail, BS), -EIO);
+		CHECK_EQ(read_both(dev, Z0, 0, tail, BS), -EIO);
 	else if (w == RESET && cell != EIO_)
 		check_data(dev, Z0, 0);
 	else if (z.wp == wp || w == FINISH || wp == 0)
@@ -295,24 +311,91 @@ static void conventional_zones(const struct conformance *c)
 	/* Anywhere, in any order, over again; also above a sequential capacity. */
 	CHECK_EQ(zdev_pwrite(dev, 1, ZONE_SIZE - BS, pattern, BS), BS);
 	CHECK_EQ(zdev_pwrite(dev, 1, BS, pattern + BS, BS), BS);
-	CHECK_EQ(zdev_pread(dev, 1, 0, buf, 2 * BS), 2 * BS);
+	CHECK_EQ(read_both(dev, 1, 0, buf, 2 * BS), 2 * BS);
 	CHECK_EQ(buf[0], 0);
 	CHECK(!memcmp(buf + BS, pattern + BS, BS));
 	CHECK_EQ(zdev_pwrite(dev, 1, BS, pattern, BS), BS);
-	CHECK_EQ(zdev_pread(dev, 1, BS, buf, BS), BS);
+	CHECK_EQ(read_both(dev, 1, BS, buf, BS), BS);
 	CHECK(!memcmp(buf, pattern, BS));
 	CHECK_EQ(zdev_pwrite(dev, 1, ZONE_SIZE - BS, pattern, 2 * BS), -EINVAL);
 	CHECK_EQ(zone(dev, 1).cond, N);
 
 	CHECK_EQ(zdev_set_cond(dev, 1, R), 0);
 	CHECK_EQ(zdev_pwrite(dev, 1, 0, pattern, BS), -EIO);
-	CHECK_EQ(zdev_pread(dev, 1, ZONE_SIZE - BS, buf, BS), BS);
+	CHECK_EQ(read_both(dev, 1, ZONE_SIZE - BS, buf, BS), BS);
 	CHECK(!memcmp(buf, pattern, BS));
 	CHECK_EQ(zdev_set_cond(dev, 1, O), 0);
-	CHECK_EQ(zdev_pread(dev, 1, 0, buf, BS), -EIO);
+	CHECK_EQ(read_both(dev, 1, 0, buf, BS), -EIO);
 	CHECK_EQ(zone(dev, 1).cond, O);
 	CHECK_EQ(zdev_set_cond(dev, 1, R), -EIO);
 	CHECK_EQ(zdev_close(dev), 0);
+}
+
+/* ---- many reads at the same time ---- */
+
+#define NR_READS	300u	/* more than any way has room for */
+
+struct one_read {
+	struct zdev_io	io;
+	struct iovec	iov;
+	struct zlatch	*latch;
+	char		*buf;
+};
+
+static void read_ended(struct zdev_io *io)
+{
+	struct one_read *r = io->owner;
+
+	zlatch_put(r->latch);
+}
+
+/* Conventional zone 0 is the pattern; zone Z0 up to wp, and zeros from there. */
+static void check_read(const struct one_read *r, uint64_t wp)
+{
+	uint64_t i, pos = r->io.pos, end = r->io.zno ? wp : ZONE_SIZE;
+
+	CHECK_EQ(r->io.result, r->iov.iov_len);
+	for (i = 0; i < r->iov.iov_len; i++)
+		CHECK_EQ(r->buf[i], pos + i < end ? pattern[pos + i] : 0);
+}
+
+static void reads_once_run_side_by_side(const struct conformance *c)
+{
+	struct one_read *r = calloc(NR_READS, sizeof(*r));
+	struct zdev *dev = make(c);
+	uint64_t wp = 20 * BS;
+	struct zlatch latch;
+	unsigned i, round;
+
+	CHECK(r != NULL);
+	CHECK_EQ(zdev_pwrite(dev, 0, 0, pattern, ZONE_SIZE), ZONE_SIZE);
+	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, wp), wp);
+	for (round = 0; round < 3; round++) {
+		zlatch_init(&latch, NR_READS);
+		for (i = 0; i < NR_READS; i++) {
+			if (!round)
+				CHECK(!posix_memalign((void **)&r[i].buf, 4096, 4 * BS));
+			r[i].latch = &latch;
+			r[i].iov = (struct iovec) { r[i].buf, (1 + i % 4) * BS };
+			r[i].io = (struct zdev_io) {
+				.op = ZDEV_READ, .once = true, .zno = i % 3 ? Z0 : 0,
+				.pos = i * 7 % 40 * BS, .iov = &r[i].iov, .nr_iov = 1,
+				.done = read_ended, .owner = &r[i],
+			};
+			zdev_submit(dev, &r[i].io);
+		}
+		/* Beside writes in the first round, of flushed data in the last one. */
+		if (!round)
+			CHECK_EQ(zdev_pwrite(dev, Z0 + 1, 0, pattern, CAP), CAP);
+		zlatch_wait(&latch);
+		for (i = 0; i < NR_READS; i++)
+			check_read(&r[i], wp);
+		CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, ZDEV_ALL_ZONES), 0);
+	}
+	CHECK_EQ(zdev_close(dev), 0);
+	for (i = 0; i < NR_READS; i++)
+		free(r[i].buf);
+	free(r);
 }
 
 /* ---- what is refused whatever the condition ---- */
@@ -325,10 +408,10 @@ static void bad_requests(const struct conformance *c)
 	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, 0), -EINVAL);
 	CHECK_EQ(zdev_pwrite(dev, Z0, 0, pattern, BS - 512), -EINVAL);
 	CHECK_EQ(zdev_pwrite(dev, Z0, 512, pattern, BS), -EINVAL);
-	CHECK_EQ(zdev_pread(dev, Z0, 0, pattern, 0), -EINVAL);
-	CHECK_EQ(zdev_pread(dev, Z0, 1, pattern, BS), -EINVAL);
-	CHECK_EQ(zdev_pread(dev, Z0, ZONE_SIZE, pattern, BS), -EINVAL);
-	CHECK_EQ(zdev_pread(dev, Z0, UINT64_MAX - BS + 1, pattern, BS), -EINVAL);
+	CHECK_EQ(read_both(dev, Z0, 0, pattern, 0), -EINVAL);
+	CHECK_EQ(read_both(dev, Z0, 1, pattern, BS), -EINVAL);
+	CHECK_EQ(read_both(dev, Z0, ZONE_SIZE, pattern, BS), -EINVAL);
+	CHECK_EQ(read_both(dev, Z0, UINT64_MAX - BS + 1, pattern, BS), -EINVAL);
 	CHECK_EQ(zdev_pwrite(dev, 10, 0, pattern, BS), -EINVAL);
 	CHECK_EQ(zdev_command(dev, ZDEV_RESET, ZDEV_ALL_ZONES), -EINVAL);
 	CHECK_EQ(zdev_command(dev, ZDEV_FLUSH, 10), -EINVAL);
@@ -521,7 +604,7 @@ static void tails(const struct conformance *c)
 	CHECK_EQ(zdev_get_tail(dev, Z0 + 1, got), 0);
 	memset(block, 0, sizeof(block));
 	CHECK_EQ(zdev_pwrite(dev, Z0 + 1, 0, block, BS), BS);
-	CHECK_EQ(zdev_pread(dev, Z0 + 1, 0, got, BS), BS);
+	CHECK_EQ(read_both(dev, Z0 + 1, 0, got, BS), BS);
 	CHECK(!memcmp(got, block, BS));
 	CHECK_EQ(zdev_close(dev), 0);
 }
@@ -655,7 +738,7 @@ static void check_copy(struct zdev *dev, uint32_t zno, uint64_t pos, uint64_t le
 {
 	static char buf[ZONE_SIZE];
 
-	CHECK_EQ(zdev_pread(dev, zno, pos, buf, len), len);
+	CHECK_EQ(read_both(dev, zno, pos, buf, len), len);
 	CHECK(!memcmp(buf, pattern + from, len));
 }
 
@@ -800,7 +883,7 @@ static void discards_leave_zeros(const struct conformance *c)
 	CHECK(!ret || ret == -EOPNOTSUPP);
 	if (c->reopen)
 		dev = c->reopen(c->ctx, dev);
-	CHECK_EQ(zdev_pread(dev, 1, 0, buf, ZONE_SIZE), ZONE_SIZE);
+	CHECK_EQ(read_both(dev, 1, 0, buf, ZONE_SIZE), ZONE_SIZE);
 	for (i = 0; i < ZONE_SIZE; i++)
 		CHECK_EQ(buf[i], !ret && i >= 3 * BS && i < 12 * BS ? 0 : pattern[i]);
 	CHECK_EQ(zdev_pwrite(dev, 1, 4 * BS, pattern, BS), BS);
@@ -865,7 +948,7 @@ static void reservations_change_nothing(const struct conformance *c)
 	CHECK_EQ(zdev_reserve(dev, Z0 + 1, 0, 4 * BS), 0);
 	CHECK_EQ(zdev_command(dev, ZDEV_FINISH, Z0 + 1), 0);
 	CHECK_EQ(zone(dev, Z0 + 1).cond, F);
-	CHECK_EQ(zdev_pread(dev, Z0 + 1, CAP - BS, buf, BS), BS);
+	CHECK_EQ(read_both(dev, Z0 + 1, CAP - BS, buf, BS), BS);
 	CHECK_EQ(buf[BS - 1], 0);
 	CHECK_EQ(zdev_set_cond(dev, Z0 + 2, R), 0);
 	CHECK_EQ(zdev_reserve(dev, Z0 + 2, 0, BS), -EIO);
@@ -894,7 +977,7 @@ static void check_shadow(struct zdev *dev, uint32_t zno, const struct shadow *s)
 	char tail[BS];
 
 	if (s->wp) {
-		CHECK_EQ(zdev_pread(dev, zno, pos, got, s->wp - pos), s->wp - pos);
+		CHECK_EQ(read_both(dev, zno, pos, got, s->wp - pos), s->wp - pos);
 		CHECK(!memcmp(got, s->data + pos, s->wp - pos));
 	}
 	CHECK_EQ(zone(dev, zno).wp, s->wp);
@@ -987,6 +1070,7 @@ void conformance_run(const struct conformance *c)
 	STEP(condition_table);
 	STEP(conditions_after_reopen);
 	STEP(conventional_zones);
+	STEP(reads_once_run_side_by_side);
 	STEP(bad_requests);
 	STEP(open_limit_write);
 	STEP(open_limit_explicit);

@@ -63,7 +63,7 @@ static int fake_load(void *medium, uint32_t zno, struct emu_zone_state *st)
 }
 
 static ssize_t fake_read(void *medium, uint32_t zno, uint64_t pos,
-			 const struct iovec *iov, int nr_iov)
+			 const struct iovec *iov, int nr_iov, bool once)
 {
 	struct fake *m = medium;
 	size_t len = iov[0].iov_len;

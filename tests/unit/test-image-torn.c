@@ -179,7 +179,7 @@ static void look(struct image *im, uint32_t zno, struct found *f)
 	struct iovec iov = { .iov_base = f->data, .iov_len = ZONE };
 
 	CHECK_EQ(ops->load(im, zno, &f->st), 0);
-	CHECK_EQ(ops->read(im, zno, 0, &iov, 1), (ssize_t)f->st.wp);
+	CHECK_EQ(ops->read(im, zno, 0, &iov, 1, false), (ssize_t)f->st.wp);
 	f->tail_len = ops->get_tail(im, zno, f->st.wp, f->tail);
 	CHECK(f->tail_len >= 0);
 }

@@ -94,7 +94,7 @@ static int byte_at(struct med *m, uint32_t zno, uint64_t pos)
 {
 	char buf[BS];
 	struct iovec iov = { .iov_base = buf, .iov_len = BS };
-	ssize_t n = m->ops->read(m->img, zno, pos, &iov, 1);
+	ssize_t n = m->ops->read(m->img, zno, pos, &iov, 1, false);
 
 	CHECK(n == 0 || n == BS);
 	if (!n)
@@ -981,7 +981,7 @@ static void large_and_small_writes_mix(void)
 		CHECK_EQ(m.ops->write(m.img, 0, (8 << 20) - 512, &iov, 1), 512);
 		CHECK_EQ(m.ops->write(m.img, 1, 512 * i, &iov, 1), 512);
 		iov = (struct iovec) { got, wp + n };
-		CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1), wp + n);
+		CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1, false), wp + n);
 		CHECK(!memcmp(got, want, wp + n));
 		if (i % 4 == 3)
 			flush(&m);
@@ -995,7 +995,7 @@ static void large_and_small_writes_mix(void)
 	lose_power(&m);
 	m = med_open(&rw);
 	iov = (struct iovec) { got, g.zone_capacity };
-	CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1), g.zone_capacity);
+	CHECK_EQ(m.ops->read(m.img, 2, 0, &iov, 1, false), g.zone_capacity);
 	CHECK(!memcmp(got, want, g.zone_capacity));
 	CHECK_EQ(m.ops->close(m.img), 0);
 	free(want);
