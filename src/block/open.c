@@ -152,9 +152,9 @@ static int load(struct block *b, const struct zdev_zone *report, const uint8_t *
 	ret = load_state(b, report, kinds, winner, e);
 	if (!ret && !b->opts.read_only)
 		ret = load_sync(b, set, winner, e);
-	if (!ret && b->opts.read_only && winner) {
-		/* Nothing is written: set 1 is read in place of set 0. */
-		b->set_zone[0] = b->set_zone[1];
+	if (!ret && b->opts.read_only) {
+		/* The sets were not made equal: the winner alone is read. */
+		b->set_zone[!winner] = b->set_zone[winner];
 	}
 	return ret ? ret : load_mend(b, e);
 }
