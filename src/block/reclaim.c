@@ -51,12 +51,12 @@ static bool judge(const struct block *b, uint32_t zone, struct victim *v)
 		return may_move(b);
 	}
 	dz = map_dzone(b, z->chunk);
-	if (b->zones[dz].flags & ZONE_F_BAD)
-		return false;
 	v->kind = RECLAIM_REWRITE;
 	v->cost += b->zones[dz].weight;
 	if (!b->free_seq.nr) {
-		/* It frees a sequential zone, not a random one. */
+		/* It frees a sequential zone, not a random one: a bad one is no gain. */
+		if (b->zones[dz].flags & ZONE_F_BAD)
+			return false;
 		v->kind = RECLAIM_MERGE;
 		v->cost = b->zones[dz].weight + (uint64_t)b->zone_blocks;
 	}

@@ -2,8 +2,8 @@
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
  * memory, while a commit is under way and when it fails; zones that reclaim cannot
- * empty; few zones that may be active, huge ones; a metadata set that is not the right
- * one.
+ * empty; few zones that may be active, worn ones, huge ones; a metadata
+ * set that is not the right one.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -367,6 +367,47 @@ static const struct rig_shape small = {
 	.zone_size = ZONE_BLOCKS * BLK, .nr_conv = 6, .nr_seq = 20, .reserve = 4,
 	.block_size = BLK,
 };
+#define SMALL_RANDOM	4u	/* without the sets' */
+
+/*
+ * Chunks in zones that can only be read take a random zone each when they are written
+ * to, and give it back: all moves to another zone.
+ */
+static void test_worn_zones(void)
+{
+	uint8_t *data = malloc(ZONE_BLOCKS * BLK), old[BLK];
+	struct rig r;
+	uint64_t i;
+
+	rig_watch(WATCH, "chunks in zones that can only be read");
+	CHECK(data);
+	memset(data, 0x11, ZONE_BLOCKS * BLK);
+	rig_create(&r, &small);
+	CHECK_EQ(rig_open(&r), 0);
+	for (i = 0; i < 2 * SMALL_RANDOM; i++)
+		CHECK_EQ(rig_run(&r, BLOCK_WRITE, i * ZONE_BLOCKS * BLK, ZONE_BLOCKS * BLK, data),
+			 ZONE_BLOCKS * BLK);
+	CHECK_EQ(rig_close(&r), 0);
+	CHECK_EQ(rig_open(&r), 0);
+	for (i = 0; i < 2 * SMALL_RANDOM; i++)
+		CHECK_EQ(zdev_set_cond(r.top[0], small.nr_conv + (uint32_t)i,
+				       BLK_ZONE_COND_READONLY), 0);
+	CHECK_EQ(rig_close(&r), 0);
+	CHECK_EQ(rig_open(&r), 0);
+	memset(data, 0x22, BLK);
+	for (i = 0; i < 2 * SMALL_RANDOM; i++)
+		CHECK_EQ(rig_run(&r, BLOCK_WRITE, (i * ZONE_BLOCKS + 3) * BLK, BLK, data), BLK);
+	for (i = 0; i < 2 * SMALL_RANDOM; i++) {
+		CHECK_EQ(rig_run(&r, BLOCK_READ, (i * ZONE_BLOCKS + 3) * BLK, BLK, old), BLK);
+		CHECK(!memcmp(old, data, BLK));
+		CHECK_EQ(rig_run(&r, BLOCK_READ, (i * ZONE_BLOCKS + 4) * BLK, BLK, old), BLK);
+		CHECK(!memcmp(old, data + BLK, BLK));
+	}
+	CHECK_EQ(rig_close(&r), 0);
+	CHECK_EQ(rig_check(&r).errors, 0);
+	rig_free(&r);
+	free(data);
+}
 
 /* Opened to be read only, a set that was not made equal answers for no other. */
 static void test_stale_set(void)
@@ -424,6 +465,7 @@ int main(void)
 	RUN(test_zone_comes_again);
 	RUN(test_active_zone_busy);
 	RUN(test_finished_zone_leaves);
+	RUN(test_worn_zones);
 	RUN(test_stale_set);
 	RUN(test_huge_zones);
 	return 0;
