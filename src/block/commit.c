@@ -10,6 +10,8 @@
 #include "block_i.h"
 
 #define TRIES		3
+/* Zones are reset for so long at a time while others wait for the thread. */
+#define RECYCLE_NS	INT64_C(20000000)
 
 /* ---- what is written ---- */
 
@@ -200,11 +202,13 @@ static int reset_zone(struct block *b, uint32_t zone)
 /* The lock is held, and dropped for each reset. */
 static void recycle(struct block *b)
 {
+	int64_t until = zclock_now() + RECYCLE_NS;
 	struct zone *z;
 	uint32_t zone;
 	int ret;
 
-	while ((zone = zone_list_pop(b, &b->left)) != DMZ_NONE) {
+	while (((!b->flushes && !b->nr_held) || zclock_now() < until) &&
+	       (zone = zone_list_pop(b, &b->left)) != DMZ_NONE) {
 		z = &b->zones[zone];
 		if (!zone_is_seq(z)) {
 			b->nr_leaving_random--;
@@ -353,7 +357,8 @@ void *commit_main(void *arg)
 		}
 		if (b->left.nr) {
 			recycle(b);
-			continue;
+			if (!b->flushes)
+				continue;
 		}
 		if (is_due(b, now)) {
 			block_leave(b);

@@ -2,7 +2,7 @@
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
  * memory, while a commit is under way and when it fails; zones that reclaim cannot
- * empty; few zones that may be active, worn ones, huge ones; a metadata
+ * empty; few zones that may be active, many to reset, worn ones, huge ones; a metadata
  * set that is not the right one.
  */
 #include <errno.h>
@@ -29,24 +29,36 @@ struct disk {
 	struct block	*b;
 };
 
-static void open_disk(struct disk *d, const struct shape *s)
+static void make_device(struct disk *d, const struct shape *s)
 {
 	struct zdev_geometry g = {
 		.block_size = BLK, .zone_size = s->zone_blocks * BLK,
 		.zone_capacity = s->zone_blocks * BLK, .nr_zones = s->nr_conv + s->nr_seq,
 		.nr_conv = s->nr_conv, .max_active = s->max_active,
 	};
-	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = s->reserve };
-	struct block_opts opts = { .no_reclaim = true };
-	struct dmz_devs *devs;
 	struct zerr e = { "" };
 
 	d->zone_blocks = s->zone_blocks;
 	CHECK_EQ(zdev_mem_create(&g, &d->dev, &e), 0);
 	d->gate = gate_stack(&d->dev);
+}
+
+static void open_device(struct disk *d, const struct shape *s)
+{
+	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = s->reserve };
+	struct block_opts opts = { .no_reclaim = true };
+	struct dmz_devs *devs;
+	struct zerr e = { "" };
+
 	CHECK_EQ(dmz_devs_join(&d->dev, 1, &devs, &e), 0);
 	CHECK_EQ(dmz_format(devs, &format, NULL, &e), 0);
 	CHECK_EQ(block_open(devs, &opts, &d->b, &e), 0);
+}
+
+static void open_disk(struct disk *d, const struct shape *s)
+{
+	make_device(d, s);
+	open_device(d, s);
 }
 
 /* ---- requests that are not waited for ---- */
@@ -361,6 +373,86 @@ static void test_finished_zone_leaves(void)
 	CHECK_EQ(block_close(d.b), 0);
 }
 
+/* ---- many zones to reset ---- */
+
+/* A filter that takes its time to reset a zone. */
+struct slow {
+	struct zdev	dev;		/* first */
+	struct zdev	*next;
+	atomic_uint	resets;
+};
+
+#define RESET_US	10000
+
+static void slow_submit(struct zdev *dev, struct zdev_io *io)
+{
+	struct slow *s = (struct slow *)dev;
+
+	if (io->op == ZDEV_RESET) {
+		usleep(RESET_US);
+		atomic_fetch_add(&s->resets, 1);
+	}
+	zdev_submit(s->next, io);
+}
+
+static int slow_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
+{
+	return zdev_report(((struct slow *)dev)->next, zno, nr, zones);
+}
+
+static ssize_t slow_get_tail(struct zdev *dev, uint32_t zno, void *buf)
+{
+	return zdev_get_tail(((struct slow *)dev)->next, zno, buf);
+}
+
+static int slow_close(struct zdev *dev)
+{
+	int ret = zdev_close(((struct slow *)dev)->next);
+
+	free(dev);
+	return ret;
+}
+
+static const struct zdev_ops slow_ops = {
+	.submit = slow_submit, .report = slow_report, .get_tail = slow_get_tail,
+	.close = slow_close,
+};
+
+#define MANY		60u
+
+/* A flush does not wait until all zones are reset that a large discard has freed. */
+static void test_flush_between_resets(void)
+{
+	const struct shape s = {
+		.zone_blocks = ZONE_BLOCKS, .nr_conv = 20, .nr_seq = MANY + 20, .reserve = 4,
+	};
+	struct slow *slow = calloc(1, sizeof(*slow));
+	unsigned before, i;
+	struct disk d;
+	struct req q;
+
+	rig_watch(WATCH, "many zones to reset");
+	CHECK(slow);
+	make_device(&d, &s);
+	slow->dev.ops = &slow_ops;
+	slow->dev.info = d.dev->info;
+	slow->next = d.dev;
+	d.dev = &slow->dev;
+	open_device(&d, &s);
+	for (i = 0; i < MANY; i++)
+		put(&d, i, 0, ZONE_BLOCKS);
+	req_start(&d, &q, BLOCK_DISCARD, 0, 0, MANY * ZONE_BLOCKS);
+	CHECK_EQ(req_end(&q), MANY * ZONE_BLOCKS * BLK);
+	before = atomic_load(&slow->resets);
+	flush(&d);
+	while (atomic_load(&slow->resets) == before)
+		usleep(100);
+	put(&d, MANY, 3, 1);
+	flush(&d);
+	CHECK(atomic_load(&slow->resets) < before + MANY / 2);
+	CHECK_EQ(block_close(d.b), 0);
+}
+
 /* ---- opened again ---- */
 
 static const struct rig_shape small = {
@@ -465,6 +557,7 @@ int main(void)
 	RUN(test_zone_comes_again);
 	RUN(test_active_zone_busy);
 	RUN(test_finished_zone_leaves);
+	RUN(test_flush_between_resets);
 	RUN(test_worn_zones);
 	RUN(test_stale_set);
 	RUN(test_huge_zones);
