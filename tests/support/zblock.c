@@ -89,14 +89,18 @@ static uint64_t rnd(struct writer *w, uint64_t n)
 	return (w->rng >> 11) % n;
 }
 
-static void open_disk(struct run *r, int flags)
+/* false: nobody is behind it any more. */
+static bool open_disk(struct run *r)
 {
 	struct stat st;
 
-	r->fd = open(r->path, flags | O_DIRECT | O_CLOEXEC);
+	r->fd = open(r->path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (r->fd < 0 && (errno == ENOTCONN || errno == ECONNABORTED))
+		return false;
 	if (r->fd < 0 || fstat(r->fd, &st))
 		die(r->path);
 	r->is_blk = S_ISBLK(st.st_mode);
+	return true;
 }
 
 static uint64_t size_of(const struct run *r)
@@ -423,7 +427,8 @@ int main(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(argv[1], "verify")) {
 		r.path = argv[3];
-		open_disk(&r, O_RDWR);
+		if (!open_disk(&r))
+			die(r.path);
 		map_state(&r, argv[2]);
 		return verify(&r);
 	}
@@ -434,7 +439,9 @@ int main(int argc, char **argv)
 	r.nr_threads = (unsigned)strtoul(argv[4], NULL, 0);
 	if (!r.nr_threads || r.nr_threads > MAX_THREADS)
 		return usage();
-	open_disk(&r, O_RDWR);
+	/* It was killed before we came. */
+	if (!open_disk(&r))
+		return 0;
 	map_state(&r, argv[2]);
 	return run_writers(&r);
 }
