@@ -416,18 +416,18 @@ setup()
 	refuses 'blank: not a zoned device' rw blank
 	refuses 'front: its disk has 42 zones, here are 26: a device is missing' zoned="$DEV" front
 	refuses 'second: stands elsewhere in the disk of .*/front: name .* in the order' \
-		zoned="$T/second",zoned="$DEV" front
-	refuses 'second: is named twice' zoned="$DEV",zoned="$T/second",zoned="$T/second" front
+		"zoned=$T/second,zoned=$DEV" front
+	refuses 'second: is named twice' "zoned=$DEV,zoned=$T/second,zoned=$T/second" front
 	refuses 'second: is named twice' zoned="$T/second" second
-	refuses 'other: has no super block of dm-zoned' zoned="$DEV",zoned="$T/other" front
-	refuses 'blank: holds no dm-zoned format' zoned="$DEV",zoned="$T/second" blank
+	refuses 'other: has no super block of dm-zoned' "zoned=$DEV,zoned=$T/other" front
+	refuses 'blank: holds no dm-zoned format' "zoned=$DEV,zoned=$T/second" blank
 	zonefsctl mkfs -t dmzoned -o seq=3 "$T/blank" "$T/other"
-	refuses 'other: belongs to another disk than .*/front' zoned="$DEV",zoned="$T/other" front
+	refuses 'other: belongs to another disk than .*/front' "zoned=$DEV,zoned=$T/other" front
 	truncate -s 36M "$T/front"
 	refuses 'front: its disk has 42 zones, here are 41: .* not as large as it was' \
-		zoned="$DEV",zoned="$T/second" front
+		"zoned=$DEV,zoned=$T/second" front
 	cp "$T/was" "$T/front"
-	mount_disk zoned="$DEV",zoned="$T/second" "$T/front"
+	mount_disk "zoned=$DEV,zoned=$T/second" "$T/front"
 }
 
 @test "the daemon keeps its memory, and a fixed number of threads" {
