@@ -421,6 +421,8 @@ int reclaim_chunk(struct block *b, const struct victim *v);
 /* Map, zones, weights of the winning set; what must be mended is noted. 0 or -errno with *e. */
 int load_state(struct block *b, const struct zdev_zone *report, const uint8_t *kinds,
 	       int winner, struct zerr *e);
+/* Is `set` readable everywhere, and the other one equal wherever that can be read? */
+bool load_is_twin(struct block *b, int set);
 /* R2: the sets become equal. */
 int load_sync(struct block *b, const struct dmz_set set[2], int winner, struct zerr *e);
 /* R8: bits and zones that contradict each other are mended. */

@@ -201,12 +201,48 @@ int load_state(struct block *b, const struct zdev_zone *report, const uint8_t *k
 	uint32_t zone;
 	int ret;
 
+	/* There may have been a try before this one. */
+	memset(b->zones, 0, b->devs->nr_zones * sizeof(*b->zones));
+	memset(b->mend, 0, b->devs->nr_zones);
+	memset(b->active, 0, sizeof(b->active));
+	b->nr_random = b->nr_cache = b->nr_mapped = b->nr_buffered = 0;
 	for (zone = 0; zone < b->devs->nr_zones; zone++)
 		load_zone(b, zone, &report[zone], kinds[zone]);
 	ret = load_map(b, winner, e);
 	if (!ret)
 		ret = load_weights(b, winner, e);
 	return ret;
+}
+
+/* Blocks of a set against those read of its twin, where they can be read. */
+static bool is_same(struct block *b, uint32_t zone, uint32_t block, uint32_t nr,
+		    const char *twin, char *buf)
+{
+	uint32_t i;
+
+	if (!dmz_set_read(b->devs, zone, block, nr, buf))
+		return !memcmp(buf, twin, (size_t)nr * DMZ_BLOCK_SIZE);
+	for (i = 0; i < nr; i++, twin += DMZ_BLOCK_SIZE)
+		if (!dmz_set_read(b->devs, zone, block + i, 1, buf) &&
+		    memcmp(buf, twin, DMZ_BLOCK_SIZE))
+			return false;
+	return true;
+}
+
+bool load_is_twin(struct block *b, int set)
+{
+	char *buf = aligned_alloc(DMZ_BLOCK_SIZE, 2 * STRIDE * DMZ_BLOCK_SIZE);
+	uint32_t i, n;
+	bool twin = buf;
+
+	for (i = 1; i < b->super.nr_meta_blocks && twin; i += n) {
+		n = b->super.nr_meta_blocks - i;
+		n = n < STRIDE ? n : STRIDE;
+		twin = !dmz_set_read(b->devs, b->set_zone[set], i, n, buf) &&
+		       is_same(b, b->set_zone[!set], i, n, buf, buf + STRIDE * DMZ_BLOCK_SIZE);
+	}
+	free(buf);
+	return twin;
 }
 
 /* ---- R2 ---- */
@@ -236,7 +272,7 @@ static int equalize(struct block *b, uint32_t from_zone, uint32_t to_zone, uint3
 {
 	char *from = aligned_alloc(DMZ_BLOCK_SIZE, 2 * STRIDE * DMZ_BLOCK_SIZE);
 	char *to = from ? from + STRIDE * DMZ_BLOCK_SIZE : NULL;
-	uint32_t i, n;
+	uint32_t i, n, k;
 	int ret = from ? 0 : -ENOMEM;
 
 	for (i = 1; i < b->super.nr_meta_blocks && !ret; i += n) {
@@ -245,9 +281,10 @@ static int equalize(struct block *b, uint32_t from_zone, uint32_t to_zone, uint3
 		ret = dmz_set_read(b->devs, from_zone, i, n, from);
 		if (ret)
 			break;
-		/* What cannot be read of the loser is written anew. */
+		/* What cannot be read of the loser is written anew: no block shall look equal. */
 		if (dmz_set_read(b->devs, to_zone, i, n, to))
-			memset(to, 0xa5, (size_t)n * DMZ_BLOCK_SIZE);
+			for (k = 0; k < n * DMZ_BLOCK_SIZE; k += DMZ_BLOCK_SIZE)
+				to[k] = (char)~from[k];
 		ret = copy_blocks(b, to_zone, i, n, from, to, written);
 	}
 	free(from);

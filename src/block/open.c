@@ -134,6 +134,20 @@ static int read_supers(struct block *b, const struct dmz_set set[2])
 	return ret;
 }
 
+/*
+ * A winner that cannot be read everywhere leaves the place to its twin. Not to a set that
+ * differs: what is missing might be what differs, too (R7).
+ */
+static bool may_swap(struct block *b, const struct dmz_set set[2], int winner, int err)
+{
+	if (err == -EINVAL || err == -ENOMEM || !set[0].good || !set[1].good ||
+	    set[0].super.gen != set[1].super.gen || !load_is_twin(b, !winner))
+		return false;
+	zlog(b->opts.log, ZLOG_WARN, "%s: metadata set %d cannot be read everywhere, set %d can",
+	     zdev_info(b->devs->dev[0].zdev)->path, winner, !winner);
+	return true;
+}
+
 static int load(struct block *b, const struct zdev_zone *report, const uint8_t *kinds,
 		struct zerr *e)
 {
@@ -150,6 +164,10 @@ static int load(struct block *b, const struct zdev_zone *report, const uint8_t *
 	if (ret)
 		return zerr_errno(e, -ret, "%s", zdev_info(b->devs->dev[0].zdev)->path);
 	ret = load_state(b, report, kinds, winner, e);
+	if (ret && may_swap(b, set, winner, ret)) {
+		winner = !winner;
+		ret = load_state(b, report, kinds, winner, e);
+	}
 	if (!ret && !b->opts.read_only)
 		ret = load_sync(b, set, winner, e);
 	if (!ret && b->opts.read_only) {

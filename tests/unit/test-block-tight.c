@@ -2,8 +2,8 @@
 /*
  * Disks at the end of what they have: more bitmap blocks in use than are kept in
  * memory, while a commit is under way and when it fails; zones that reclaim cannot
- * empty; few zones that may be active, many to reset, worn ones, huge ones; a metadata
- * set that is not the right one.
+ * empty; few zones that may be active, many to reset, worn ones, huge ones; metadata
+ * that cannot be read.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -43,22 +43,36 @@ static void make_device(struct disk *d, const struct shape *s)
 	d->gate = gate_stack(&d->dev);
 }
 
-static void open_device(struct disk *d, const struct shape *s)
+static void format_device(struct disk *d, const struct shape *s)
 {
 	struct dmz_format_opts format = { .label = "tight", .nr_reserved_seq = s->reserve };
-	struct block_opts opts = { .no_reclaim = true };
 	struct dmz_devs *devs;
 	struct zerr e = { "" };
 
 	CHECK_EQ(dmz_devs_join(&d->dev, 1, &devs, &e), 0);
 	CHECK_EQ(dmz_format(devs, &format, NULL, &e), 0);
-	CHECK_EQ(block_open(devs, &opts, &d->b, &e), 0);
+	dmz_devs_part(devs);
+}
+
+static int open_device(struct disk *d)
+{
+	struct block_opts opts = { .no_reclaim = true };
+	struct dmz_devs *devs;
+	struct zerr e = { "" };
+	int ret;
+
+	CHECK_EQ(dmz_devs_join(&d->dev, 1, &devs, &e), 0);
+	ret = block_open(devs, &opts, &d->b, &e);
+	if (ret)
+		dmz_devs_part(devs);
+	return ret;
 }
 
 static void open_disk(struct disk *d, const struct shape *s)
 {
 	make_device(d, s);
-	open_device(d, s);
+	format_device(d, s);
+	CHECK_EQ(open_device(d), 0);
 }
 
 /* ---- requests that are not waited for ---- */
@@ -373,50 +387,112 @@ static void test_finished_zone_leaves(void)
 	CHECK_EQ(block_close(d.b), 0);
 }
 
-/* ---- many zones to reset ---- */
+/* ---- devices that are slow, and that cannot be read everywhere ---- */
 
-/* A filter that takes its time to reset a zone. */
-struct slow {
+/* A filter that outlives the disk. */
+struct odd {
 	struct zdev	dev;		/* first */
 	struct zdev	*next;
+	uint32_t	reset_us;	/* a reset takes so long */
 	atomic_uint	resets;
+	atomic_bool	bad;		/* the block at bad_pos of zone 0, until it is written */
+	uint64_t	bad_pos;
 };
 
-#define RESET_US	10000
-
-static void slow_submit(struct zdev *dev, struct zdev_io *io)
+static bool covers(const struct zdev_io *io, uint64_t pos)
 {
-	struct slow *s = (struct slow *)dev;
+	return io->zno == 0 && io->pos <= pos && pos < io->pos + io->iov->iov_len;
+}
+
+static void odd_submit(struct zdev *dev, struct zdev_io *io)
+{
+	struct odd *o = (struct odd *)dev;
 
 	if (io->op == ZDEV_RESET) {
-		usleep(RESET_US);
-		atomic_fetch_add(&s->resets, 1);
+		usleep(o->reset_us);
+		atomic_fetch_add(&o->resets, 1);
 	}
-	zdev_submit(s->next, io);
+	if (io->op == ZDEV_WRITE && covers(io, o->bad_pos))
+		atomic_store(&o->bad, false);
+	if (io->op == ZDEV_READ && atomic_load(&o->bad) && covers(io, o->bad_pos))
+		zdev_complete(io, -EIO);
+	else
+		zdev_submit(o->next, io);
 }
 
-static int slow_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
+static int odd_report(struct zdev *dev, uint32_t zno, uint32_t nr, struct zdev_zone *zones)
 {
-	return zdev_report(((struct slow *)dev)->next, zno, nr, zones);
+	return zdev_report(((struct odd *)dev)->next, zno, nr, zones);
 }
 
-static ssize_t slow_get_tail(struct zdev *dev, uint32_t zno, void *buf)
+static ssize_t odd_get_tail(struct zdev *dev, uint32_t zno, void *buf)
 {
-	return zdev_get_tail(((struct slow *)dev)->next, zno, buf);
+	return zdev_get_tail(((struct odd *)dev)->next, zno, buf);
 }
 
-static int slow_close(struct zdev *dev)
+static int odd_close(struct zdev *dev)
 {
-	int ret = zdev_close(((struct slow *)dev)->next);
-
-	free(dev);
-	return ret;
+	return 0;
 }
 
-static const struct zdev_ops slow_ops = {
-	.submit = slow_submit, .report = slow_report, .get_tail = slow_get_tail,
-	.close = slow_close,
+static const struct zdev_ops odd_ops = {
+	.submit = odd_submit, .report = odd_report, .get_tail = odd_get_tail,
+	.close = odd_close,
 };
+
+static struct odd *make_odd(struct disk *d, const struct shape *s)
+{
+	struct odd *o = calloc(1, sizeof(*o));
+
+	CHECK(o);
+	make_device(d, s);
+	o->dev.ops = &odd_ops;
+	o->dev.info = d->dev->info;
+	o->next = d->dev;
+	d->dev = &o->dev;
+	format_device(d, s);
+	CHECK_EQ(open_device(d), 0);
+	return o;
+}
+
+static void free_odd(struct odd *o)
+{
+	CHECK_EQ(zdev_close(o->next), 0);
+	free(o);
+}
+
+/*
+ * What cannot be read of set 0 is taken from set 1 and written anew: if all the rest of
+ * the two is equal.
+ */
+static void test_unreadable_block(void)
+{
+	uint8_t ones[BLK];
+	struct disk d;
+	struct odd *o;
+
+	rig_watch(WATCH, "a block of the metadata cannot be read");
+	o = make_odd(&d, &few);
+	put(&d, 0, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+	/* The bitmap of zone 2, the first of the random ones: super block and map come first. */
+	o->bad_pos = (2 + 2) * BLK;
+	atomic_store(&o->bad, true);
+	CHECK_EQ(open_device(&d), 0);
+	CHECK(!atomic_load(&o->bad));
+	get(&d, 0, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+	/* Another block of set 1 differs, as after a commit that did not end. */
+	memset(ones, 0xff, BLK);
+	CHECK_EQ(zdev_pwrite(o->next, 1, (2 + 7) * BLK, ones, BLK), BLK);
+	atomic_store(&o->bad, true);
+	CHECK_EQ(open_device(&d), -EIO);
+	atomic_store(&o->bad, false);
+	CHECK_EQ(open_device(&d), 0);
+	get(&d, 0, 3, 1);
+	CHECK_EQ(block_close(d.b), 0);
+	free_odd(o);
+}
 
 #define MANY		60u
 
@@ -426,31 +502,27 @@ static void test_flush_between_resets(void)
 	const struct shape s = {
 		.zone_blocks = ZONE_BLOCKS, .nr_conv = 20, .nr_seq = MANY + 20, .reserve = 4,
 	};
-	struct slow *slow = calloc(1, sizeof(*slow));
 	unsigned before, i;
 	struct disk d;
+	struct odd *o;
 	struct req q;
 
 	rig_watch(WATCH, "many zones to reset");
-	CHECK(slow);
-	make_device(&d, &s);
-	slow->dev.ops = &slow_ops;
-	slow->dev.info = d.dev->info;
-	slow->next = d.dev;
-	d.dev = &slow->dev;
-	open_device(&d, &s);
+	o = make_odd(&d, &s);
+	o->reset_us = 10000;
 	for (i = 0; i < MANY; i++)
 		put(&d, i, 0, ZONE_BLOCKS);
 	req_start(&d, &q, BLOCK_DISCARD, 0, 0, MANY * ZONE_BLOCKS);
 	CHECK_EQ(req_end(&q), MANY * ZONE_BLOCKS * BLK);
-	before = atomic_load(&slow->resets);
+	before = atomic_load(&o->resets);
 	flush(&d);
-	while (atomic_load(&slow->resets) == before)
+	while (atomic_load(&o->resets) == before)
 		usleep(100);
 	put(&d, MANY, 3, 1);
 	flush(&d);
-	CHECK(atomic_load(&slow->resets) < before + MANY / 2);
+	CHECK(atomic_load(&o->resets) < before + MANY / 2);
 	CHECK_EQ(block_close(d.b), 0);
+	free_odd(o);
 }
 
 /* ---- opened again ---- */
@@ -557,6 +629,7 @@ int main(void)
 	RUN(test_zone_comes_again);
 	RUN(test_active_zone_busy);
 	RUN(test_finished_zone_leaves);
+	RUN(test_unreadable_block);
 	RUN(test_flush_between_resets);
 	RUN(test_worn_zones);
 	RUN(test_stale_set);
