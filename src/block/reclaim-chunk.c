@@ -344,9 +344,16 @@ static bool is_better(const struct zone *z, const struct zone *best)
 	return z->wp > best->wp;
 }
 
+static bool is_written(const struct block *b, uint32_t chunk)
+{
+	const struct chunk *c = chunk_find(b, chunk);
+
+	return c && c->started;
+}
+
 /*
- * A zone that is begun but not full, the one with the least left, and none that is in use.
- * DMZ_NONE; *later: one that is will be free for it soon, or reset.
+ * A zone that is begun but not full, the one with the least left, and none that is being
+ * written. DMZ_NONE; *later: one that is will be free for it soon, or reset.
  */
 static uint32_t find_begun(const struct block *b, bool *later)
 {
@@ -358,7 +365,7 @@ static uint32_t find_begun(const struct block *b, bool *later)
 		if (!zone_is_seq(z) || !z->wp || z->wp == b->zone_blocks ||
 		    z->flags & ZONE_F_BAD || z->state == ZONE_META)
 			continue;
-		if (z->refs || z->state != ZONE_DATA)
+		if (z->state != ZONE_DATA || (z->refs && is_written(b, z->chunk)))
 			*later = true;
 		else if (best == DMZ_NONE || is_better(z, &b->zones[best]))
 			best = zone;

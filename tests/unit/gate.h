@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A filter in front of a device that holds writes to one zone, or commands to it, back
- * until it is opened: what a test does meanwhile is done while the write is under way,
+ * A filter in front of a device that holds writes to one zone, or other operations on it,
+ * back until it is opened: what a test does meanwhile is done while the write is under way,
  * however slow or fast the machine is.
  */
 #ifndef GATE_H
@@ -97,8 +97,8 @@ static inline void gate_shut(struct gate *g, uint32_t zno, uint64_t from)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* The same for a command, ZDEV_RESET or ZDEV_FINISH. */
-static inline void gate_shut_command(struct gate *g, enum zdev_op op, uint32_t zno)
+/* The same for another operation. */
+static inline void gate_shut_op(struct gate *g, enum zdev_op op, uint32_t zno)
 {
 	gate_shut(g, zno, 0);
 	pthread_mutex_lock(&g->lock);
