@@ -127,6 +127,8 @@ struct block_stats {
 	uint64_t	reclaim_bytes;	/* copied */
 	uint64_t	copies, copy_bytes, offload_bytes, offload_fallbacks;
 	uint64_t	waits_for_zone;	/* writes that found no free zone */
+	uint64_t	discards, discard_bytes;	/* given back to the devices */
+	uint64_t	discards_refused;	/* not supported, or failed */
 };
 void block_get_stats(struct block *b, struct block_stats *st);
 

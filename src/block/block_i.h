@@ -46,6 +46,7 @@ enum {
 	ZONE_F_BAD	= 1,	/* read-only or offline */
 	ZONE_F_ERROR	= 2,	/* a write failed: takes no more before its next reset */
 	ZONE_F_STUCK	= 4,	/* reclaim could not empty it */
+	ZONE_F_STALE	= 8,	/* random and free: takes up space that trim.c gives back */
 };
 
 /* Many: 24 bytes each. */
@@ -197,8 +198,9 @@ struct block {
 	struct zone_list leaving_now;	/* go with the running one */
 	struct zone_list left;		/* to be reset and freed by the commit thread */
 	uint32_t	nr_random, nr_cache;	/* usable for data */
-	uint32_t	nr_leaving;	/* on these three, or on the way from one to the next */
+	uint32_t	nr_leaving;	/* on these three, on the way from one to the next, or trimmed */
 	uint32_t	nr_leaving_random;	/* of these */
+	uint32_t	nr_stale;	/* free zones with ZONE_F_STALE */
 	uint32_t	active[DMZ_MAX_DEVS];	/* sequential zones begun and not full */
 	uint32_t	nr_mapped, nr_buffered;
 	uint32_t	clock;		/* counts parts of requests */
@@ -311,8 +313,10 @@ void zone_get(struct block *b, uint32_t zone);
 void zone_put(struct block *b, uint32_t zone);
 /* The write pointer moves from z->wp to wp: counts active zones. */
 void zone_set_wp(struct block *b, uint32_t zone, uint32_t wp);
-/* Free for use: its wp is 0, nothing names it. Wakes who waits. */
-void zone_free(struct block *b, uint32_t zone);
+/* Free for use: its wp is 0, nothing names it. stale: it held data. Wakes who waits. */
+void zone_free(struct block *b, uint32_t zone, bool stale);
+/* Take a free zone that is stale, and is not any more; or DMZ_NONE. */
+uint32_t zone_take_stale(struct block *b);
 /* Whether room for the change of the chunk's map entry is in the next commit. */
 bool map_has_room(const struct block *b, uint32_t chunk);
 /* Change an entry: zones' states and counts with it. Needs map_has_room. */
@@ -396,6 +400,14 @@ void commit_kick(struct block *b);
 int commit_run(struct block *b);
 /* The last one: nothing else runs any more. No lock held. */
 int commit_last(struct block *b);
+
+/* trim.c */
+/* Give one stale zone's space back if that is due; drops the lock meanwhile. false: it is not. */
+bool trim_one(struct block *b);
+/* All of them, whether it is due or not. */
+void trim_all(struct block *b);
+/* A discard has ended. */
+void trim_count(struct block *b, const struct zdev_io *io);
 
 /* reclaim.c */
 void *reclaim_main(void *block);

@@ -226,7 +226,7 @@ static void recycle(struct block *b)
 				     strerror(-ret));
 		}
 		b->nr_leaving--;
-		zone_free(b, zone);
+		zone_free(b, zone, !zone_is_seq(z));
 		pthread_cond_broadcast(&b->changed);
 	}
 }
@@ -309,6 +309,8 @@ int commit_last(struct block *b)
 
 	pthread_mutex_lock(&b->lock);
 	recycle(b);
+	if (!ret)
+		trim_all(b);
 	block_leave(b);
 	return ret;
 }

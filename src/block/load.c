@@ -190,7 +190,7 @@ static void fill_free_lists(struct block *b)
 		if (z->flags & ZONE_F_BAD)
 			z->state = ZONE_META;
 		else if (!z->wp && !z->flags)
-			zone_free(b, zone);
+			zone_free(b, zone, false);
 		/* load_mend resets the others. */
 	}
 }

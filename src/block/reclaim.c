@@ -2,7 +2,7 @@
 /*
  * Reclaim: random zones become free again, one chunk at a time (part 13). When
  * that is due and which chunk is next stands here, how it is done in
- * reclaim-chunk.c.
+ * reclaim-chunk.c. The thread trims them, too (trim.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -226,13 +226,17 @@ static void round_of_reclaim(struct block *b)
 void *reclaim_main(void *arg)
 {
 	struct block *b = arg;
+	bool wanted;
 
 	pthread_mutex_lock(&b->lock);
 	while (!b->stopping) {
-		if (!is_wanted(b, zclock_now()))
-			doze(b, IDLE_SECONDS);
-		else
+		wanted = is_wanted(b, zclock_now());
+		if (trim_one(b))
+			continue;
+		if (wanted)
 			round_of_reclaim(b);
+		else
+			doze(b, IDLE_SECONDS);
 	}
 	block_leave(b);
 	return NULL;

@@ -381,16 +381,18 @@ static bool take_bitmaps(struct block *b, struct part *p, uint32_t zone, uint32_
 	return false;
 }
 
-static void clear_bits(struct block *b, uint32_t zone, struct bm *bm, const struct part *p)
+/* Returns how many were set. */
+static uint32_t clear_bits(struct block *b, uint32_t zone, struct bm *bm, const struct part *p)
 {
 	uint32_t n;
 
 	if (!bm)
-		return;
+		return 0;
 	n = bm_clear(bm, p->block % DMZ_BITS_PER_BLOCK, p->nr);
 	b->zones[zone].weight -= n;
 	if (n)
 		bm->dirty = true;
+	return n;
 }
 
 static void set_bits(struct block *b, uint32_t zone, struct bm *bm, const struct part *p)
@@ -569,19 +571,77 @@ static bool take_source(struct block *b, struct part *p)
 	return false;
 }
 
+/* ---- discards (R15) ---- */
+
+static void discard_done(struct zdev_io *io)
+{
+	struct part *p = io->owner;
+	struct block *b = p->b;
+
+	pthread_mutex_lock(&b->lock);
+	zone_put(b, p->zone);
+	/* The blocks read as zeros in any case. */
+	trim_count(b, io);
+	p->chunk->started--;
+	write_end(b, p);
+	block_leave(b);
+}
+
+/*
+ * What p->zone holds of these blocks goes back to the device. No write comes to them
+ * before that is done, as p keeps its place. A power loss may leave their bits set:
+ * then they read as before or as zeros, as after any discard that was not flushed.
+ */
+static void start_discard(struct block *b, struct part *p)
+{
+	struct zdev_io *io = &p->dev[0];
+
+	memset(io, 0, sizeof(*io));
+	io->op = ZDEV_DISCARD;
+	io->zno = p->zone;
+	io->pos = (uint64_t)p->block * DMZ_BLOCK_SIZE;
+	io->bytes = (uint64_t)p->nr * DMZ_BLOCK_SIZE;
+	io->done = discard_done;
+	io->owner = p;
+	p->chunk->started++;
+	zone_get(b, p->zone);
+	issue_io(b, &b->issue, io);
+}
+
+/* Nr blocks of p were valid in zone: is it worth telling the device? */
+static bool gives_back(const struct block *b, const struct part *p, uint32_t zone, uint32_t nr)
+{
+	const struct chunk *c = p->chunk;
+
+	if (!nr || zone_is_seq(&b->zones[zone]) || p->io->op != BLOCK_DISCARD)
+		return false;
+	/* A zone that this leaves empty is freed now, and goes back whole: trim.c. */
+	return b->zones[zone].weight || c->started || c->job || p->wprev || p->wnext;
+}
+
 static void discard_step(struct block *b, struct part *p)
 {
 	uint32_t dz = map_dzone(b, p->chunk->no), bz = map_bzone(b, p->chunk->no);
+	uint32_t in_data, in_buffer;
 
 	if (dz != DMZ_NONE && !b->zones[dz].weight)
 		dz = DMZ_NONE;
 	if (!take_bitmaps(b, p, dz, bz))
 		return;
 	mark_changed(p);
-	clear_bits(b, dz, p->bm, p);
-	clear_bits(b, bz, p->other_bm, p);
+	in_data = clear_bits(b, dz, p->bm, p);
+	in_buffer = clear_bits(b, bz, p->other_bm, p);
 	drop_bitmaps(b, p);
-	write_end(b, p);
+	/* At most one of the two is random (part 7). */
+	p->zone = DMZ_NONE;
+	if (gives_back(b, p, dz, in_data))
+		p->zone = dz;
+	else if (gives_back(b, p, bz, in_buffer))
+		p->zone = bz;
+	if (p->zone != DMZ_NONE)
+		start_discard(b, p);
+	else
+		write_end(b, p);
 }
 
 /* The block was read: put in what the user changes. */

@@ -49,12 +49,23 @@ uint32_t zone_list_pop(struct block *b, struct zone_list *l)
 
 /* ---- taking ---- */
 
+static void not_stale(struct block *b, uint32_t zone)
+{
+	struct zone *z = &b->zones[zone];
+
+	if (z->flags & ZONE_F_STALE)
+		b->nr_stale--;
+	z->flags &= (uint8_t)~ZONE_F_STALE;
+}
+
 uint32_t zone_alloc_random(struct block *b)
 {
 	uint32_t zone = zone_list_pop(b, &b->free_cache);
 
 	if (zone == DMZ_NONE)
 		zone = zone_list_pop(b, &b->free_random);
+	if (zone != DMZ_NONE)
+		not_stale(b, zone);
 	if (zone == DMZ_NONE || (b->free_cache.nr + b->free_random.nr) * 10 <
 				(b->nr_cache + b->nr_random) * 3)
 		reclaim_kick(b);
@@ -94,6 +105,31 @@ uint32_t zone_alloc_seq(struct block *b, uint32_t keep)
 		prev = zone;
 	}
 	return DMZ_NONE;
+}
+
+static uint32_t take_stale(struct block *b, struct zone_list *l)
+{
+	uint32_t prev = DMZ_NONE, zone;
+
+	for (zone = l->head; zone != DMZ_NONE; prev = zone, zone = b->zones[zone].chunk) {
+		if (!(b->zones[zone].flags & ZONE_F_STALE))
+			continue;
+		unlink_after(b, l, prev, zone);
+		not_stale(b, zone);
+		return zone;
+	}
+	return DMZ_NONE;
+}
+
+uint32_t zone_take_stale(struct block *b)
+{
+	uint32_t zone = DMZ_NONE;
+
+	if (b->nr_stale)
+		zone = take_stale(b, &b->free_cache);
+	if (b->nr_stale && zone == DMZ_NONE)
+		zone = take_stale(b, &b->free_random);
+	return zone;
 }
 
 /* ---- use ---- */
@@ -145,7 +181,7 @@ void zone_leave(struct block *b, uint32_t zone)
 		commit_kick(b);
 }
 
-void zone_free(struct block *b, uint32_t zone)
+void zone_free(struct block *b, uint32_t zone, bool stale)
 {
 	struct zone *z = &b->zones[zone];
 
@@ -161,8 +197,12 @@ void zone_free(struct block *b, uint32_t zone)
 		zone_list_push(b, &b->free_cache, zone);
 	else
 		zone_list_push(b, &b->free_random, zone);
+	if (stale) {
+		z->flags |= ZONE_F_STALE;
+		b->nr_stale++;
+	}
 	write_zone_free(b);
-	if (b->reclaim_asked)
+	if (b->reclaim_asked || stale)
 		reclaim_kick(b);
 }
 

@@ -114,6 +114,8 @@ static int text_stats(struct mnt *m, FILE *out)
 		{ "offload_bytes", st.offload_bytes },
 		{ "offload_fallbacks", st.offload_fallbacks },
 		{ "waits_for_zone", st.waits_for_zone },
+		{ "discards", st.discards }, { "discard_bytes", st.discard_bytes },
+		{ "discards_refused", st.discards_refused },
 		{ "read_only", block_is_readonly(m->disk->b) },
 	};
 	ctl_put_rows(out, rows, sizeof(rows) / sizeof(rows[0]));

@@ -22,13 +22,14 @@ struct rec_op {
 	/* The record. */
 	uint32_t	dev;
 	enum zdev_op	op;
-	bool		fua;
+	bool		fua, dead;
 	uint32_t	zno;
 	uint64_t	pos, len;
 	uint8_t		*data;		/* WRITE */
 	struct iovec	iov;		/* data, for a COPY that becomes a write */
 	ssize_t		result;
 	uint64_t	submitted, done, durable;	/* events; NEVER */
+	struct rec_op	*flying;	/* the next one in flight */
 };
 
 struct rec {
@@ -37,6 +38,7 @@ struct rec {
 	struct rec_op	**ops;		/* in order of submission */
 	size_t		nr_ops, room;
 	uint64_t	refused;
+	struct rec_op	*flying;	/* in flight */
 	bool		forgets;	/* constant while devices are in use */
 	struct rec_image start;
 	struct rec_image now;		/* as if nothing was cached; for copies */
@@ -178,13 +180,24 @@ static void apply_write(struct rec_image *img, const struct rec_op *op, uint64_t
 			memcpy(at + i, op->data + i, REC_SECTOR);
 }
 
+/* The contents are lost; what is dead then holds what nobody ever wrote. */
+static void apply_discard(struct rec_image *img, const struct rec_op *op, uint64_t *torn)
+{
+	uint8_t *at = image_bytes(img, op->dev, op->zno, op->pos);
+	uint64_t i;
+
+	for (i = 0; i < op->len; i += REC_SECTOR)
+		if (!torn || rec_rnd(torn, 2))
+			memset(at + i, op->dead ? 0xdd : 0, REC_SECTOR);
+}
+
 /* To a conventional zone. torn: random numbers that choose the sectors, or NULL. */
 static void apply_conv(struct rec_image *img, const struct rec_op *op, uint64_t *torn)
 {
 	if (op->op == ZDEV_WRITE)
 		apply_write(img, op, torn);
-	else if (op->op == ZDEV_DISCARD && img->zone[op->dev][op->zno].data)
-		memset(image_bytes(img, op->dev, op->zno, op->pos), 0, op->len);
+	else if (op->op == ZDEV_DISCARD)
+		apply_discard(img, op, torn);
 }
 
 /* To a sequential zone; of a write the first len bytes. */
@@ -236,6 +249,7 @@ static struct rec_op *op_new(struct rec_dev *rd, struct zdev_io *io)
 	op->dev = rd->idx;
 	op->op = io->op;
 	op->fua = io->fua;
+	op->dead = io->dead;
 	op->zno = io->zno;
 	op->pos = io->pos;
 	op->done = op->durable = NEVER;
@@ -269,6 +283,32 @@ static void resolve_copy(struct rec *r, struct rec_op *op)
 	op->io.nr_iov = 1;
 }
 
+static bool same_bytes(const struct rec_op *a, const struct rec_op *b)
+{
+	return a->dev == b->dev && a->zno == b->zno && a->pos < b->pos + b->len &&
+	       b->pos < a->pos + a->len;
+}
+
+/* rec->lock is held. */
+static void take_off(struct rec *r, struct rec_op *op)
+{
+	const struct rec_op *o;
+
+	for (o = r->flying; o; o = o->flying)
+		CHECK((op->op != ZDEV_DISCARD && o->op != ZDEV_DISCARD) || !same_bytes(op, o));
+	op->flying = r->flying;
+	r->flying = op;
+}
+
+static void land(struct rec *r, const struct rec_op *op)
+{
+	struct rec_op **at = &r->flying;
+
+	while (*at != op)
+		at = &(*at)->flying;
+	*at = op->flying;
+}
+
 static void finish_op(struct rec_op *op)
 {
 	struct zdev_io *whole = op->whole;
@@ -293,6 +333,7 @@ static void op_done(struct zdev_io *io)
 	pthread_mutex_lock(&r->lock);
 	op->result = io->result;
 	op->done = r->events++;
+	land(r, op);
 	if (op->result < 0)
 		r->refused++;
 	held = op->held;
@@ -319,6 +360,7 @@ static void record(struct rec *r, struct rec_op *op)
 		keep(r, op);
 	op->submitted = r->events++;
 	op->held = true;
+	take_off(r, op);
 	if (op->op == ZDEV_COPY)
 		resolve_copy(r, op);
 	/* What is refused changes nothing; such a test has failed already. */
@@ -352,7 +394,7 @@ static void rec_submit(struct zdev *dev, struct zdev_io *io)
 	op = op_new(rd, io);
 	op->io = (struct zdev_io) {
 		.op = io->op, .fua = io->fua, .zno = io->zno, .pos = io->pos, .iov = io->iov,
-		.nr_iov = io->nr_iov, .bytes = io->bytes, .done = op_done,
+		.nr_iov = io->nr_iov, .bytes = io->bytes, .dead = io->dead, .done = op_done,
 	};
 	pthread_mutex_lock(&rd->order);
 	record(rd->rec, op);
@@ -498,6 +540,24 @@ uint64_t rec_refused(struct rec *r)
 	n = r->refused;
 	pthread_mutex_unlock(&r->lock);
 	return n;
+}
+
+bool rec_discard(struct rec *r, size_t nr, struct rec_discard *d)
+{
+	const struct rec_op *op = NULL;
+	size_t i;
+
+	pthread_mutex_lock(&r->lock);
+	for (i = 0; i < r->nr_ops && !op; i++)
+		if (r->ops[i]->op == ZDEV_DISCARD && !nr--)
+			op = r->ops[i];
+	if (op)
+		*d = (struct rec_discard) {
+			.dev = op->dev, .zno = op->zno, .pos = op->pos, .len = op->len,
+			.dead = op->dead, .submitted = op->submitted,
+		};
+	pthread_mutex_unlock(&r->lock);
+	return op;
 }
 
 /* ---- what a power loss leaves ---- */

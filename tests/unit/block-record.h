@@ -7,6 +7,9 @@
  * Moments are counted in events: each submission and each completion of a
  * change is one, and so is each rec_mark(). The devices of a target share a
  * record, so the events of all have one order.
+ *
+ * A discard and a write of the same bytes that are in flight together end the
+ * program: nobody could say which of them counts.
  */
 #ifndef BLOCK_RECORD_H
 #define BLOCK_RECORD_H
@@ -72,6 +75,16 @@ uint64_t rec_events(struct rec *r);
 
 /* Changes that the devices refused. */
 uint64_t rec_refused(struct rec *r);
+
+struct rec_discard {
+	uint32_t	dev, zno;
+	uint64_t	pos, len;
+	bool		dead;
+	uint64_t	submitted;	/* event */
+};
+
+/* The discard after the first nr; false when there is none. */
+bool rec_discard(struct rec *r, size_t nr, struct rec_discard *d);
 
 /*
  * The events before and after which a crash tells most: those of flushes, resets
