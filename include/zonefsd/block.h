@@ -62,8 +62,9 @@ enum block_op {
  * of parts of blocks zeroes those. Of any length.
  *
  * result: len, or 0 for FLUSH; or a negative errno: -EINVAL beyond the end (a
- * read is cut there instead), -EIO, -EROFS, -ENOMEM. After a failed write the
- * range may hold old or new data.
+ * read is cut there instead), -EIO, -EROFS, -ENOMEM, or why the device
+ * could not empty a zone for the write, such as -ENOSPC where the file system beneath
+ * is full. After a failed write the range may hold old or new data.
  */
 struct block_io {
 	enum block_op	op;

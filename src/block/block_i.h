@@ -264,6 +264,7 @@ struct block {
 	struct bm	**final_bms;	/* scratch: bitmaps of three zones */
 	uint32_t	last_victim;	/* chunk that reclaim did not empty */
 	uint32_t	reclaim_failures;	/* one after the other */
+	int		zone_error;	/* why a zone could not be freed, last; -errno */
 	bool		have_stuck;	/* zones may have ZONE_F_STUCK */
 	bool		stuck_tried;	/* they were tried again for the writes that wait now */
 

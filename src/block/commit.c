@@ -219,11 +219,13 @@ static void recycle(struct block *b)
 			pthread_mutex_lock(&b->lock);
 			zone_set_wp(b, zone, 0);
 			z->flags = ret ? ZONE_F_BAD : 0;
-			if (ret)
+			if (ret) {
+				b->zone_error = ret;
 				zlog(b->opts.log, ZLOG_ERR,
 				     "%s: zone %u cannot be reset, it is not used any more: %s",
 				     zdev_info(b->devs->dev[0].zdev)->path, zone,
 				     strerror(-ret));
+			}
 		}
 		b->nr_leaving--;
 		zone_free(b, zone, !zone_is_seq(z));

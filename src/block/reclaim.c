@@ -137,7 +137,8 @@ static void give_up(struct block *b)
 	if (random_free(b)) {
 		write_wake_zone_waiters(b, 0);
 	} else if (!b->nr_leaving && !b->commit_running) {
-		write_wake_zone_waiters(b, -ENOSPC);
+		/* No sound device is too small for its disk. */
+		write_wake_zone_waiters(b, b->zone_error ? b->zone_error : -ENOSPC);
 		b->stuck_tried = false;
 	}
 }
@@ -181,6 +182,7 @@ static void note_failure(struct block *b, const struct victim *v, int err)
 
 	zlog(b->opts.log, ZLOG_WARN, "chunk %u: reclaim failed: %s", v->chunk, strerror(-err));
 	b->last_victim = v->chunk;
+	b->zone_error = err;
 	if (++b->reclaim_failures < MAX_FAILURES)
 		return;
 	b->reclaim_failures = 0;

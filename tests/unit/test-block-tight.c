@@ -317,6 +317,26 @@ static void test_zone_comes_again(void)
 	CHECK_EQ(block_close(d.b), 0);
 }
 
+/* A write for which no zone can be emptied is told why not. */
+static void test_says_why_nothing_is_free(void)
+{
+	static const int errs[] = { EIO, ENOSPC };
+	struct disk d;
+	struct req q;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		rig_watch(WATCH, "the sequential zones fail writes with %d", errs[i]);
+		open_disk(&d, &few);
+		fill_chunks(&d, 0, FEW_RANDOM);
+		fail(&d, ZDEV_WRITE, few.nr_conv, few.nr_conv + few.nr_seq, errs[i]);
+		req_start(&d, &q, BLOCK_WRITE, FEW_RANDOM, 3, 1);
+		CHECK_EQ(req_end(&q), -errs[i]);
+		get(&d, 0, 3, 1);
+		CHECK_EQ(block_close(d.b), 0);
+	}
+}
+
 /* ---- few zones may be active ---- */
 
 /* The only zone that may be active is being written: reclaim waits for it. */
@@ -650,6 +670,7 @@ int main(void)
 	RUN(test_room_never_comes);
 	RUN(test_device_recovers);
 	RUN(test_zone_comes_again);
+	RUN(test_says_why_nothing_is_free);
 	RUN(test_active_zone_busy);
 	RUN(test_active_zone_read);
 	RUN(test_finished_zone_leaves);
