@@ -208,26 +208,33 @@ static bool goes_direct(struct dir *d, uint32_t zno, const struct iovec *iov, in
 }
 
 /*
- * Write past the page cache what is large and aligned. A short direct write ends
- * anywhere, so the rest goes the other way, and brings the error if there is one.
+ * The same past the page cache, by fd. A short direct write ends anywhere, so the rest
+ * goes the other way, and brings the error if there is one.
  */
-static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct iovec *iov,
-		     int nr_iov, size_t *done)
+static int move_direct(struct dir *d, const struct dir_fd *f, int fd, bool write, uint64_t pos,
+		       const struct iovec *iov, int nr_iov, size_t *done)
 {
-	int fd = DIR_NO_FD;
 	ssize_t n;
 
-	if (goes_direct(d, f->zno, iov, nr_iov, pos))
-		fd = dir_fd_direct(d, f);
-	if (fd == DIR_NO_FD)
-		return move_iov(f->fd, true, pos, iov, nr_iov, done);
-	n = pwritev(fd, iov, nr_iov, (off_t)pos);
+	n = write ? pwritev(fd, iov, nr_iov, (off_t)pos) : preadv(fd, iov, nr_iov, (off_t)pos);
 	if (n < 0 && direct_refused(errno))
 		atomic_store(&d->no_direct, true);
 	else if (n < 0 && errno != EINTR)
 		return -errno;
 	*done = n < 0 ? 0 : (size_t)n;
-	return move_rest(f->fd, true, pos, iov, nr_iov, done);
+	return move_rest(f->fd, write, pos, iov, nr_iov, done);
+}
+
+/* Past the page cache what is large and aligned. */
+static int write_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct iovec *iov,
+		     int nr_iov, size_t *done)
+{
+	int fd = DIR_NO_FD;
+
+	if (goes_direct(d, f->zno, iov, nr_iov, pos))
+		fd = dir_fd_direct(d, f);
+	return fd == DIR_NO_FD ? move_iov(f->fd, true, pos, iov, nr_iov, done) :
+				 move_direct(d, f, fd, true, pos, iov, nr_iov, done);
 }
 
 /*
@@ -238,20 +245,12 @@ static int read_iov(struct dir *d, struct dir_fd *f, uint64_t pos, const struct 
 		    int nr_iov, bool once, size_t *done)
 {
 	int fd = DIR_NO_FD;
-	ssize_t n;
 
 	if (once && nr_iov <= IOV_MAX && direct_fits(iov, nr_iov, pos) &&
 	    !has_flag(d, f->zno, DIR_DIRTY))
 		fd = dir_fd_direct(d, f);
-	if (fd == DIR_NO_FD)
-		return move_iov(f->fd, false, pos, iov, nr_iov, done);
-	n = preadv(fd, iov, nr_iov, (off_t)pos);
-	if (n < 0 && direct_refused(errno))
-		atomic_store(&d->no_direct, true);
-	else if (n < 0 && errno != EINTR)
-		return -errno;
-	*done = n < 0 ? 0 : (size_t)n;
-	return move_rest(f->fd, false, pos, iov, nr_iov, done);
+	return fd == DIR_NO_FD ? move_iov(f->fd, false, pos, iov, nr_iov, done) :
+				 move_direct(d, f, fd, false, pos, iov, nr_iov, done);
 }
 
 static ssize_t dir_read(void *medium, uint32_t zno, uint64_t pos,
