@@ -157,7 +157,8 @@ gone()
 	mount -t fuse.zonefsd "$DEV" "$T/old" 3>&-
 	pid=$(awk '$1 == "pid" { print $2 }' "$T/old/.zonefsd/info")
 	kill -9 "$pid"
-	until gone "$pid"; do sleep 0.02; done
+	# The lock on the device goes a moment before the mount is dead.
+	until gone "$pid" && ! stat "$T/old" >/dev/null 2>&1; do sleep 0.02; done
 	mount_with "$DEV" "$MNT"
 	no grep -q " $T/old " /proc/mounts
 }
