@@ -10,16 +10,18 @@
 #   TREE          where the files are taken from (/usr)
 #   TREE_MB       how much (100; make stress: 2048)
 #   SECONDS_EACH  of random overwrites, on each file system (10; make stress: 600)
+#   FIO_MB        that fio writes, twice (100; make stress: 400): each write has reclaim
+#                 copy a part of a zone
 
 load common
 load block
 
 if [[ ${STRESS:-} ]]; then
-	: "${TREE_MB:=2048}" "${SECONDS_EACH:=600}"
+	: "${TREE_MB:=2048}" "${SECONDS_EACH:=600}" "${FIO_MB:=400}"
 	GEOMETRY=(--capacity 5G --zone-size 8M --conv-zones 40)
 	BTRFS=()
 else
-	: "${TREE_MB:=100}" "${SECONDS_EACH:=10}"
+	: "${TREE_MB:=100}" "${SECONDS_EACH:=10}" "${FIO_MB:=100}"
 	GEOMETRY=(--capacity 440M --zone-size 4M --conv-zones 12)
 	# As its manual has it for less than a GiB.
 	BTRFS=(--mixed)
@@ -156,11 +158,10 @@ survives()
 	survives btrfs 4096 4096 "${BTRFS[@]}"
 }
 
-# fio_verify SEED OPTION...: every block of a file as large as the sample, once, and then
-# read again.
+# fio_verify SEED OPTION...: every block of a file, once, and then read again.
 fio_verify()
 {
-	fio --name=v --directory="$T/fs" --size=$((TREE_MB * M)) --rw=randwrite \
+	fio --name=v --directory="$T/fs" --size="${FIO_MB}M" --rw=randwrite \
 		--bsrange=4k-128k --ioengine=libaio --iodepth=32 --direct=1 --verify=crc32c \
 		--verify_fatal=1 --verify_state_save=0 --randseed="$1" --output="$T/fio" \
 		"${@:2}" || { cat "$T/fio"; return 1; }
